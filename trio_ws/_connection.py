@@ -1,0 +1,699 @@
+"""`Connection`: the built-in engine.
+
+Two tasks serve a connection, in a nursery that belongs to whoever opened it::
+
+    transport -> receive task -> machine -> inbox   -> receive()
+    transport <- send task    <- outbox  <- machine <- send()
+
+The receive task lives as long as the connection. It alone completes a close, closes the
+transport, and sets ``_ended``; everybody else only begins a close and waits. The send task
+exists once the transport has made somebody wait (see `_outbox`).
+
+How a connection ends:
+
+1. `_settle` fixes the reason, and which exception it means, once and for all. From then on no
+   message is accepted, and everybody who waits is woken.
+2. What is left of the closing handshake runs, within a deadline.
+3. The transport is closed and ``_ended`` is set.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterable, Iterable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, cast
+
+import trio
+
+from ._close import CLEAN_CODES, ClosedBy, CloseReason
+from ._errors import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    MessageTooBig,
+    ProtocolViolation,
+)
+from ._inbox import Inbox
+from ._outbox import Outbox, WriteStalled
+from ._pings import Pings
+from ._transport import make_transport
+from ._websocket import BytesLike, MessageStream, Sendable, WebSocket, WebSocketStatistics
+from .protocol.deflate import PerMessageDeflate
+from .protocol.machine import Close, Failure, Machine, Part, Ping, Pong, encode_close
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from ._settings import Compression, Limits, Timeouts
+    from .protocol.extensions import Extension
+    from .protocol.handshake import Negotiated
+    from .protocol.http import Request, Response
+
+#: A call that finds its result ready goes through the scheduler after this many in a row,
+_TURN_MESSAGES: Final = 64
+#: or after this many seconds, so that a flood on one connection does not starve the others.
+_TURN_SECONDS: Final = 0.001
+#: Sends in a row that are written one by one; those that follow wait for the scheduler's next
+#: turn and share a write. A reply and its follower leave at once, a stream of messages is packed.
+_EAGER_SENDS: Final = 2
+
+_CUT: Final = CloseReason(1006, "", ClosedBy.NETWORK, clean=False)
+_ABORTED: Final = CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
+_STALLED: Final = CloseReason(1006, "the peer stopped reading", ClosedBy.LOCAL, clean=False)
+_TOO_MANY_CONTROL_FRAMES: Final = Failure(1008, "too many control frames")
+
+_ids: Final = itertools.count(1)
+
+
+class Connection(WebSocket):
+    """One open connection over a `trio.abc.Stream`.
+
+    Args:
+      stream: the byte stream, after the opening handshake; the connection owns it.
+      machine: this side's protocol state.
+      request: the opening handshake's request.
+      negotiated: what its response agreed upon.
+      limits: bounds on what the peer may make this side hold.
+      timeouts: bounds on how long things may take.
+    """
+
+    __slots__ = (
+        "_bytes_received",
+        "_control_allowance",
+        "_control_seen_at",
+        "_ended",
+        "_error",
+        "_fragmenting",
+        "_id",
+        "_inbox",
+        "_joined",
+        "_limits",
+        "_machine",
+        "_messages_received",
+        "_messages_sent",
+        "_negotiated",
+        "_nursery",
+        "_outbox",
+        "_pings",
+        "_reason",
+        "_request",
+        "_skipping",
+        "_timeouts",
+        "_transport",
+        "_turn_ends",
+        "_turn_left",
+    )
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        machine: Machine,
+        *,
+        request: Request,
+        negotiated: Negotiated,
+        limits: Limits,
+        timeouts: Timeouts,
+    ) -> None:
+        self._id = f"{'c' if machine.client else 's'}{next(_ids)}"
+        self._request = request
+        self._negotiated = negotiated
+        self._machine = machine
+        self._limits = limits
+        self._timeouts = timeouts
+        self._transport = make_transport(stream)
+        self._nursery: trio.Nursery | None = None
+        self._inbox = Inbox(limits)
+        self._outbox = Outbox(
+            self._transport,
+            high_water=limits.outbox_bytes,
+            write_stall=timeouts.write_stall,
+            start_task=self._start_task,
+            failed=self._write_failed,
+        )
+        self._pings = Pings()
+        self._reason: CloseReason | None = None
+        # What the reason means to a caller; None: this side closed.
+        self._error: type[ConnectionClosed] | None = None
+        self._ended = trio.Event()
+        self._turn_left = _TURN_MESSAGES
+        self._turn_ends = 0.0
+        self._fragmenting = False
+        self._joined: list[str | bytes] | None = None
+        self._skipping = False
+        self._control_allowance = float(limits.control_frame_burst)
+        self._control_seen_at = 0.0
+        self._messages_sent = 0
+        self._messages_received = 0
+        self._bytes_received = 0
+
+    def __repr__(self) -> str:
+        state = "open" if self._reason is None else str(self._reason)
+        return f"<Connection {self._id} {ascii(self._request.target)[1:-1]}: {state}>"
+
+    def start(
+        self,
+        nursery: trio.Nursery,
+        leftover: bytes = b"",
+        *,
+        preamble: bytes = b"",
+        afterwards: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Start the receive task in *nursery*.
+
+        Args:
+          nursery: where the connection's tasks live, until it has ended.
+          leftover: what had arrived behind the opening handshake.
+          preamble: what is to be sent before anything else.
+          afterwards: what the receive task goes on with once the transport is closed; sparing
+            a task per connection spares 2 KiB each.
+        """
+        self._nursery = nursery
+        nursery.start_soon(self._receive_task, leftover, afterwards)
+        if preamble:
+            self._outbox.put(preamble)
+
+    # Sending
+
+    async def send(self, message: Sendable, *, compress: bool | None = None) -> None:
+        if type(message) is not str and type(message) is not bytes:
+            if not isinstance(message, str | bytes | bytearray | memoryview):
+                await self._send_fragments(_as_async(message), compress)
+                return
+            message = _normalized(message)
+        outbox = self._outbox
+        if (
+            self._reason is None
+            and not outbox.is_over_high_water
+            and not self._fragmenting
+            and outbox.burst < _TURN_MESSAGES
+            and perf_counter() < self._turn_ends
+        ):
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await self._wait_sendable()
+        self._put(message, compress)
+
+    def send_nowait(self, message: str | BytesLike, *, compress: bool | None = None) -> None:
+        message = _normalized(message)
+        self._check_open()
+        if self._outbox.is_over_high_water or self._fragmenting:
+            raise trio.WouldBlock
+        self._put(message, compress)
+
+    def _put(self, message: str | bytes, compress: bool | None) -> None:
+        frame = self._machine.send_message(message, compress=compress)
+        self._messages_sent += 1
+        outbox = self._outbox
+        outbox.burst += 1
+        # While input is at hand, more replies are likely: let them share a write.
+        outbox.put(frame, defer=bool(self._inbox.items) or outbox.burst > _EAGER_SENDS)
+
+    async def _wait_sendable(self) -> None:
+        """Go through the scheduler, then wait until a message may be put. Not FIFO."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._check_open()
+            if not (self._outbox.is_over_high_water or self._fragmenting):
+                break
+            await self._outbox.wait_change()
+        self._outbox.burst = 0
+        self._turn_ends = perf_counter() + _TURN_SECONDS
+
+    async def _send_fragments(
+        self, parts: AsyncGenerator[str | BytesLike], compress: bool | None
+    ) -> None:
+        await self._wait_sendable()
+        self._fragmenting = True
+        started = False
+        last: str | bytes = b""
+        try:
+            async with aclosing(parts):
+                async for part in parts:
+                    last = await self._send_fragment(_normalized(part), compress)
+                    started = True
+            if started:
+                self._check_open()
+                end: str | bytes = "" if isinstance(last, str) else b""
+                self._outbox.put(self._machine.send_part(end, final=True))
+                self._messages_sent += 1
+                started = False
+        finally:
+            self._fragmenting = False
+            if started:
+                # Half a message cannot be taken back, and nothing may follow it.
+                self._begin_close(1011, "a fragmented message was not completed")
+            self._outbox.wake_waiters()
+
+    async def _send_fragment(self, part: str | bytes, compress: bool | None) -> str | bytes:
+        """Send one fragment; return it."""
+        while self._reason is None and self._outbox.is_over_high_water:
+            await self._outbox.wait_change()
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._outbox.put(self._machine.send_part(part, final=False, compress=compress))
+        return part
+
+    # Receiving
+
+    async def receive(self) -> str | bytes:
+        inbox = self._inbox
+        if inbox.items and self._turn_left and perf_counter() < self._turn_ends:
+            self._turn_left -= 1
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await self._wait_item()
+        self._outbox.burst = 0
+        item = inbox.get()
+        if type(item) is Part:
+            return await self._join(item)
+        return item  # type: ignore[return-value]  # the type() above does not narrow
+
+    def receive_stream(self) -> MessageStream:
+        held = self._machine.start_streaming()
+        if held is not None:
+            self._inbox.put([held])
+        return _IncomingMessage(self)
+
+    async def _wait_item(self) -> None:
+        """Go through the scheduler, then wait until there is something to get."""
+        inbox = self._inbox
+        if inbox.items or self._reason is not None or inbox.receiver_waits:
+            await trio.lowlevel.checkpoint()
+        while not inbox.items:
+            if self._reason is not None:
+                raise self._closed()
+            await inbox.wait_item()
+        self._turn_left = _TURN_MESSAGES
+        self._turn_ends = perf_counter() + _TURN_SECONDS
+
+    async def _join(self, part: Part) -> str | bytes:
+        """Receive the rest of a message that comes in parts, and return it whole."""
+        # Kept on the connection: a cancelled receive() must not lose what it has joined.
+        if self._joined is None:
+            self._joined = []
+        self._joined.append(part.data)
+        while not part.final:
+            await self._wait_item()
+            # A message that came in parts goes on in parts until its last.
+            part = cast("Part", self._inbox.get())
+            self._joined.append(part.data)
+            self._check_joined(self._joined)
+        joined, self._joined = self._joined, None
+        return _concatenated(joined)
+
+    def _check_joined(self, joined: list[str | bytes]) -> None:
+        bound = self._limits.max_message_size
+        if bound is not None and sum(map(len, joined)) > bound:
+            self._joined = None
+            reason = f"message over {bound} bytes"
+            self._begin_close(1009, reason, error=MessageTooBig)
+            raise self._closed()
+
+    async def _receive_part(self) -> Part:
+        """The next part of the message under way, or the next message as its only part."""
+        if self._joined is not None:
+            await trio.lowlevel.checkpoint()
+            joined, self._joined = self._joined, None
+            return Part(_concatenated(joined), final=False)
+        await self._wait_item()
+        item = self._inbox.get()
+        return item if isinstance(item, Part) else Part(item, final=True)
+
+    def _skip_rest(self) -> None:
+        """Throw the rest of the message under way away, what is here and what is to come."""
+        self._joined = None
+        while self._inbox.items:
+            if cast("Part", self._inbox.get()).final:
+                return
+        self._skipping = True
+
+    # Ping
+
+    async def ping(self, payload: bytes | None = None) -> float:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._reason is not None:
+            await trio.lowlevel.checkpoint()
+        self._check_open()
+        chosen = self._pings.new_payload() if payload is None else payload
+        round_trip = await self._pings.round_trip(chosen, self._send_ping)
+        if round_trip is None:
+            raise self._closed()
+        return round_trip
+
+    def _send_ping(self, payload: bytes) -> None:
+        self._outbox.put_control(self._machine.send_ping(payload))
+        self._outbox.flush()
+
+    # Closing
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        encode_close(code, reason)
+        self._begin_close(code, reason)
+        try:
+            with trio.move_on_after(self._timeouts.close_timeout):
+                await self._ended.wait()
+        finally:
+            if not self._ended.is_set():
+                self.abort()
+        await self._ended.wait()
+
+    def abort(self) -> None:
+        self._settle(_ABORTED, None)
+        self._outbox.discard()
+        self._transport.abort()
+
+    def close_soon(self, code: int, reason: str) -> None:
+        """Begin to close on the server's behalf, not the handler's.
+
+        The handler sees it as if the peer had closed: what has arrived is still handed out, then
+        `ConnectionClosed` says why. The transport is gone after ``Timeouts.close_timeout``.
+        """
+        if self._reason is None:
+            error = ConnectionClosedOK if code in CLEAN_CODES else ConnectionClosedError
+            self._begin_close(code, reason, error=error)
+            self._start_task(self._abort_after, self._timeouts.close_timeout)
+
+    async def wait_ended(self) -> None:
+        """Wait until the transport is closed."""
+        await self._ended.wait()
+
+    async def wait_read(self) -> None:
+        """Wait, once the connection has ended, until everything that had arrived is received."""
+        await self._inbox.wait_empty()
+
+    def _begin_close(
+        self, code: int, reason: str, *, error: type[ConnectionClosed] | None = None
+    ) -> None:
+        if self._reason is None:
+            self._settle(CloseReason(code, reason, ClosedBy.LOCAL, clean=False), error)
+            self._send_close(code, reason)
+            if error is MessageTooBig:
+                self._start_task(self._abort_after, self._timeouts.violation_timeout)
+
+    def _send_close(self, code: int, reason: str = "") -> None:
+        if self._machine.close_sent is None:
+            self._outbox.put(self._machine.send_close(code, reason))
+
+    def _settle(self, reason: CloseReason, error: type[ConnectionClosed] | None) -> None:
+        """Fix why the connection ended, unless that is fixed already, and wake who waits."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._error = error
+        if error is None:
+            self._inbox.clear()
+        self._inbox.end()
+        self._outbox.wake_waiters()
+        self._pings.wake_all()
+
+    def _check_open(self) -> None:
+        if self._reason is not None:
+            raise self._closed()
+        if self._outbox.broken:
+            raise ConnectionClosedError(_CUT)
+
+    def _closed(self) -> Exception:
+        """What a call raises once the connection has ended."""
+        assert self._reason is not None
+        if self._error is None:
+            return trio.ClosedResourceError(f"the connection is closed: {self._reason}")
+        return self._error(self._reason)
+
+    async def _abort_after(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._ended.wait()
+        if not self._ended.is_set():
+            self._transport.abort()
+
+    def _write_failed(self, error: Exception) -> None:
+        if isinstance(error, WriteStalled):
+            self._settle(_STALLED, ConnectionClosedError)
+            self._transport.abort()
+        else:
+            # What the peer said before it went may still be there to be read.
+            self._start_task(self._abort_after, self._timeouts.violation_timeout)
+
+    def _start_task(self, function: object, *args: object) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(function, *args)  # type: ignore[arg-type]
+
+    # The receive task
+
+    async def _receive_task(
+        self, data: bytes, afterwards: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        try:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._receive_until_end(data)
+        finally:
+            self._settle(_CUT, ConnectionClosedError)
+            self._outbox.discard()
+            await self._close_transport()
+        if afterwards is not None:
+            await afterwards()
+
+    async def _receive_until_end(self, data: bytes) -> None:
+        inbox, machine = self._inbox, self._machine
+        while True:
+            ending = self._take(data) if data else None
+            if ending is not None:
+                await self._conclude(ending)
+                return
+            if not inbox.has_room(machine.held_bytes):
+                await inbox.wait_room(machine.held_bytes)
+            if machine.mid_message:
+                with trio.move_on_after(self._timeouts.assembly_timeout) as progress:
+                    data = await self._transport.receive()
+                if progress.cancelled_caught:
+                    await self._fail(Failure(1008, "unfinished message made no progress"))
+                    return
+            else:
+                data = await self._transport.receive()
+            if not data:
+                return
+
+    def _take(self, data: bytes) -> Close | Failure | None:
+        """Put what *data* brings where it belongs; return what ends the connection, if anything."""
+        self._bytes_received += len(data)
+        messages: list[str | bytes | Part] = []
+        ending: Close | Failure | None = None
+        for event in self._machine.receive_data(data):
+            kind = type(event)
+            if kind is str or kind is bytes:
+                messages.append(event)  # type: ignore[arg-type]
+                self._messages_received += 1
+            elif isinstance(event, Close | Failure):
+                ending = event
+            elif isinstance(event, Part):
+                self._messages_received += event.final
+                if not self._skipping:
+                    messages.append(event)
+                self._skipping = self._skipping and not event.final
+            elif not self._take_control(event):  # type: ignore[arg-type]
+                ending = _TOO_MANY_CONTROL_FRAMES
+                break
+        if messages and self._reason is None:
+            self._inbox.put(messages)
+        return ending
+
+    def _take_control(self, event: Ping | Pong) -> bool:
+        """Answer a ping, settle a pong; false when there are too many of them."""
+        now = trio.current_time()
+        earned = (now - self._control_seen_at) * self._limits.control_frame_rate
+        self._control_seen_at = now
+        allowance = min(self._control_allowance + earned, float(self._limits.control_frame_burst))
+        self._control_allowance = allowance - 1
+        if allowance < 1:
+            return False
+        if isinstance(event, Pong):
+            self._pings.settle(event.payload)
+        elif self._machine.close_sent is None:
+            self._outbox.put_pong(self._machine.send_pong(event.payload))
+            self._outbox.flush()
+        return True
+
+    async def _conclude(self, ending: Close | Failure) -> None:
+        # Messages that came before it are owed their answers (RFC 6455 wants events in order).
+        if self._inbox.items:
+            with trio.move_on_after(self._timeouts.violation_timeout):
+                await self._inbox.wait_dry()
+        if isinstance(ending, Failure):
+            await self._fail(ending)
+        else:
+            await self._complete_close(ending)
+
+    async def _complete_close(self, close: Close) -> None:
+        """The peer's close frame has come: answer it and part (section 7.1.2)."""
+        error = ConnectionClosedOK if close.code in CLEAN_CODES else ConnectionClosedError
+        self._settle(CloseReason(close.code, close.reason, ClosedBy.REMOTE), error)
+        with trio.move_on_after(self._timeouts.close_timeout):
+            self._send_close(close.code)
+            await self._outbox.wait_written()
+            if self._machine.client:
+                # The server closes TCP first, so that it, not the client, is rid of TIME_WAIT.
+                await self._discard_input()
+
+    async def _fail(self, failure: Failure) -> None:
+        """Fail the connection (section 7.1.7): say why, then part without waiting for long."""
+        error = MessageTooBig if failure.code == 1009 else ProtocolViolation
+        reason = CloseReason(failure.code, failure.reason, ClosedBy.LOCAL, clean=False)
+        self._settle(reason, error)
+        with trio.move_on_after(self._timeouts.violation_timeout):
+            self._send_close(failure.code, failure.reason)
+            await self._outbox.wait_written()
+            # Closing with input unread would reset TCP, and the close frame might be lost.
+            await self._transport.send_eof()
+            await self._discard_input()
+
+    async def _discard_input(self) -> None:
+        while await self._transport.receive():
+            pass
+
+    async def _close_transport(self) -> None:
+        assert self._reason is not None
+        machine = self._machine
+        if machine.close_sent is not None and machine.close_received is not None:
+            self._reason = replace(self._reason, clean=True)
+        try:
+            with trio.move_on_after(self._timeouts.close_timeout), suppress(trio.BrokenResourceError):
+                await self._transport.aclose()
+        finally:
+            self._ended.set()
+
+    # What is known about it
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        return self._reason
+
+    @property
+    def closed_here(self) -> bool:
+        """Whether `aclose` or `abort` ended the connection, rather than the peer or the server."""
+        return self._reason is not None and self._error is None
+
+    @property
+    def latency(self) -> float | None:
+        return self._pings.latency
+
+    @property
+    def request(self) -> Request:
+        return self._request
+
+    @property
+    def response(self) -> Response:
+        return self._negotiated.response
+
+    @property
+    def subprotocol(self) -> str | None:
+        return self._negotiated.subprotocol
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        return self._negotiated.extensions
+
+    @property
+    def local_address(self) -> object:
+        return self._transport.local_address
+
+    @property
+    def remote_address(self) -> object:
+        return self._transport.remote_address
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    def statistics(self) -> WebSocketStatistics:
+        return WebSocketStatistics(
+            messages_sent=self._messages_sent,
+            messages_received=self._messages_received,
+            bytes_sent=self._outbox.bytes_sent,
+            bytes_received=self._bytes_received,
+            inbox_messages=len(self._inbox.items),
+            inbox_bytes=self._inbox.size,
+            outbox_bytes=self._outbox.size,
+            tasks_waiting_send=self._outbox.tasks_waiting,
+            tasks_waiting_receive=int(self._inbox.receiver_waits),
+            pings_in_flight=len(self._pings),
+        )
+
+
+def make_connection(
+    stream: trio.abc.Stream,
+    request: Request,
+    negotiated: Negotiated,
+    *,
+    client: bool,
+    compression: Compression | None,
+    limits: Limits,
+    timeouts: Timeouts,
+) -> Connection:
+    """One side of a connection whose opening handshake is done."""
+    deflate = None
+    if negotiated.deflate is not None and compression is not None:
+        deflate = PerMessageDeflate(
+            negotiated.deflate, client=client, compression=compression, limits=limits
+        )
+    machine = Machine(client=client, limits=limits, deflate=deflate)
+    return Connection(
+        stream, machine, request=request, negotiated=negotiated, limits=limits, timeouts=timeouts
+    )
+
+
+class _IncomingMessage(MessageStream):
+    """The next message of a `Connection`, piece by piece."""
+
+    __slots__ = ("_complete", "_connection", "_started")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._started = False
+        self._complete = False
+
+    async def receive(self) -> str | bytes:
+        if self._complete:
+            await trio.lowlevel.checkpoint()
+            raise trio.EndOfChannel
+        part = await self._connection._receive_part()
+        self._started = True
+        self._complete = part.final
+        return part.data
+
+    async def aclose(self) -> None:
+        if self._started and not self._complete:
+            self._complete = True
+            self._connection._skip_rest()
+        await trio.lowlevel.checkpoint()
+
+
+def _normalized(message: object) -> str | bytes:
+    """The message as exactly what the codec takes."""
+    if isinstance(message, str | bytes):
+        return message
+    if isinstance(message, bytearray | memoryview):
+        return bytes(message)
+    raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
+
+
+async def _as_async(parts: object) -> AsyncGenerator[str | BytesLike]:
+    """Iterate over whatever kind of iterable *parts* is."""
+    if isinstance(parts, AsyncIterable):
+        async for part in parts:
+            yield part
+    elif isinstance(parts, Iterable) and not isinstance(parts, Mapping):
+        for part in parts:
+            yield part
+    else:
+        raise TypeError(
+            "a message is str, bytes-like, or an (async) iterable of either, "
+            f"not {type(parts).__name__}"
+        )
+
+
+def _concatenated(parts: list[str | bytes]) -> str | bytes:
+    if isinstance(parts[0], str):
+        return "".join(cast("list[str]", parts))
+    return b"".join(cast("list[bytes]", parts))

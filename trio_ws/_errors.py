@@ -1,0 +1,176 @@
+"""The exception hierarchy.
+
+::
+
+    TrioWSError(Exception)
+      InvalidURL                      also ValueError
+      HandshakeError                  the opening handshake failed
+        ConnectionRejected              .status .headers .body .retry_after
+          TooManyRedirects                the answer was one redirect too many
+          RedirectRefused                 the answer was a redirect that must not be followed
+        InvalidHandshake                the answer was not a valid WebSocket handshake
+        HandshakeTimeout                the opening took longer than open_timeout
+        ProxyError                      the proxy refused, or spoke nonsense
+      ConnectionClosed                .reason
+        ConnectionClosedOK              also trio.EndOfChannel
+        ConnectionClosedError           also trio.BrokenResourceError
+          ProtocolViolation               the peer broke RFC 6455 or RFC 7692
+          MessageTooBig                   the peer sent more than Limits allow
+
+Whose fault it is stands in the type, as in Trio: ``trio.ClosedResourceError`` is this side,
+``trio.BrokenResourceError`` the peer or the network, ``trio.EndOfChannel`` nobody.
+Failures to reach the other host at all stay what Trio raises: `OSError`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from ._close import CloseReason
+    from .protocol.http import Headers, Response
+
+
+class TrioWSError(Exception):
+    """Base of every exception that trio-ws itself defines."""
+
+
+class InvalidURL(TrioWSError, ValueError):
+    """The URL cannot be connected to: the message says which part is wrong.
+
+    Attributes:
+      url: the URL as given, with a password in it replaced by ``***``.
+    """
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"{url}: {problem}")
+        self.url = url
+        self.problem = problem
+
+
+class HandshakeError(TrioWSError):
+    """The opening handshake failed, so there was never a connection."""
+
+
+class InvalidHandshake(HandshakeError):
+    """The server's answer is not a valid opening handshake (RFC 6455, section 4.1)."""
+
+
+class HandshakeTimeout(HandshakeError):
+    """The connection was not open within ``Timeouts.open_timeout`` seconds."""
+
+
+class ProxyError(HandshakeError):
+    """The proxy refused to connect, or did not answer as a proxy does."""
+
+
+class ConnectionRejected(HandshakeError):
+    """The server answered with an HTTP status other than 101.
+
+    Attributes:
+      response: the whole answer; its body is cut at ``Limits.max_body_size`` bytes.
+    """
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response)
+        self.response = response
+
+    def __str__(self) -> str:
+        text = f"the server answered HTTP {self.status} {ascii(self.response.reason)[1:-1]}".rstrip()
+        body = self.body.decode("utf-8", "replace").strip()
+        first_line = body.splitlines()[0] if body else ""
+        if first_line and "html" not in self.headers.get("content-type", ""):
+            # ascii(): the body comes from the peer and may hold terminal escapes.
+            text += f": {ascii(first_line[:200])[1:-1]}"
+        return text
+
+    @property
+    def status(self) -> int:
+        """The HTTP status code."""
+        return self.response.status
+
+    @property
+    def headers(self) -> Headers:
+        """The answer's headers."""
+        return self.response.headers
+
+    @property
+    def body(self) -> bytes:
+        """The answer's body: it often says exactly what is wrong."""
+        return self.response.body
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait, from ``Retry-After`` (RFC 9110, section 10.2.3), or ``None``.
+
+        A date in the past gives 0.0; a value that is neither a number nor a date, ``None``.
+        """
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value)
+        try:
+            when = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=datetime.UTC)
+        return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+
+
+class TooManyRedirects(ConnectionRejected):
+    """The last allowed answer was one more redirect."""
+
+    def __str__(self) -> str:
+        location = ascii(self.headers.get("location", ""))
+        return f"too many redirects; the last one, HTTP {self.status}, leads to {location}"
+
+
+class RedirectRefused(ConnectionRejected):
+    """The answer was a redirect that must not be followed.
+
+    Attributes:
+      problem: why not.
+    """
+
+    def __init__(self, response: Response, problem: str) -> None:
+        super().__init__(response)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        location = ascii(self.headers.get("location", ""))
+        return f"the redirect (HTTP {self.status}) to {location} was not followed: {self.problem}"
+
+
+class ConnectionClosed(TrioWSError):
+    """The connection has ended.
+
+    Attributes:
+      reason: code, text, who closed, and whether it was clean.
+    """
+
+    def __init__(self, reason: CloseReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.reason)
+
+
+class ConnectionClosedOK(ConnectionClosed, trio.EndOfChannel):
+    """The peer closed in good order: 1000, 1001, or without a code."""
+
+
+class ConnectionClosedError(ConnectionClosed, trio.BrokenResourceError):
+    """The connection ended in any other way that the peer or the network brought about."""
+
+
+class ProtocolViolation(ConnectionClosedError):
+    """The peer broke RFC 6455 or RFC 7692, so the connection was failed."""
+
+
+class MessageTooBig(ConnectionClosedError):
+    """The peer sent more than `Limits` allow, so the connection was failed with 1009."""

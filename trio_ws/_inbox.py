@@ -1,0 +1,145 @@
+"""The inbox: received messages between the receive task and whoever calls ``receive``.
+
+Bounded in messages and in bytes. When it is full the receive task stops reading, so the
+kernel's buffers fill and TCP pushes back on the peer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from .protocol.machine import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._settings import Limits
+
+Item: TypeAlias = str | bytes | Part
+
+
+def size_of(item: Item) -> int:
+    """What *item* counts against the inbox's bound."""
+    return len(item.data) if type(item) is Part else len(item)  # type: ignore[arg-type]
+
+
+class Inbox:
+    """A bounded queue with one task at each end: the receive task and the receiver.
+
+    Every item leaves through `get`, which does not wait; the waiting is done before, so a
+    cancelled wait cannot lose one.
+
+    Attributes:
+      items: what waits to be handed out. The hot path reads it; only methods change it.
+      size: bytes (of text, characters) in `items`.
+      ended: set when nothing more will be put; the receive task then never waits here.
+    """
+
+    __slots__ = ("_limits", "_reader", "_receiver", "ended", "items", "size")
+
+    def __init__(self, limits: Limits) -> None:
+        self.items: deque[Item] = deque()
+        self.size = 0
+        self.ended = False
+        self._limits = limits
+        self._receiver: trio.lowlevel.Task | None = None
+        self._reader: trio.lowlevel.Task | None = None
+
+    @property
+    def receiver_waits(self) -> bool:
+        """Whether a task waits for an item."""
+        return self._receiver is not None
+
+    def put(self, items: Sequence[Item]) -> None:
+        """Append *items*, whether there is room or not, and wake the receiver."""
+        self.items.extend(items)
+        self.size += sum(map(size_of, items))
+        self.wake_receiver()
+
+    def get(self) -> Item:
+        """Take the next item, which must be there."""
+        item = self.items.popleft()
+        self.size -= size_of(item)
+        if self._reader is not None:
+            self.wake_reader()
+        return item
+
+    def end(self) -> None:
+        """Wake both tasks, for good: the receiver has what is here, the receive task drops more."""
+        self.ended = True
+        self.wake_receiver()
+        self.wake_reader()
+
+    def clear(self) -> None:
+        """Throw everything away."""
+        self.items.clear()
+        self.size = 0
+
+    async def wait_item(self) -> None:
+        """Wait, as the receiver, for an item or for `wake_receiver`.
+
+        Raises:
+          trio.BusyResourceError: another task waits already.
+        """
+        if self._receiver is not None:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        self._receiver = trio.lowlevel.current_task()
+        self.wake_reader()
+        await trio.lowlevel.wait_task_rescheduled(self._receiver_cancelled)
+
+    async def wait_room(self, held: int) -> None:
+        """Wait, as the receive task, until reading may go on.
+
+        *held* bytes of an unfinished message count as if they were here. An empty inbox with
+        a receiver waiting has room for anything, or no message larger than the bound could
+        ever pass.
+        """
+        while not (self.has_room(held) or self.ended):
+            await self._wait_as_reader()
+
+    def has_room(self, held: int) -> bool:
+        """Whether `wait_room` would return at once."""
+        return (
+            len(self.items) < self._limits.inbox_messages
+            and self.size + held < self._limits.inbox_bytes
+        ) or self._is_dry()
+
+    async def wait_dry(self) -> None:
+        """Wait, as the receive task, until everything is handed out and a receiver wants more."""
+        while not (self._is_dry() or self.ended):
+            await self._wait_as_reader()
+
+    async def wait_empty(self) -> None:
+        """Wait, as the receive task, until everything is handed out."""
+        while self.items:
+            await self._wait_as_reader()
+
+    def wake_receiver(self) -> None:
+        """Let the waiting receiver, if there is one, look again."""
+        if self._receiver is not None:
+            task, self._receiver = self._receiver, None
+            trio.lowlevel.reschedule(task)
+
+    def wake_reader(self) -> None:
+        """Let the waiting receive task, if it waits here, look again."""
+        if self._reader is not None:
+            task, self._reader = self._reader, None
+            trio.lowlevel.reschedule(task)
+
+    def _is_dry(self) -> bool:
+        return not self.items and self._receiver is not None
+
+    async def _wait_as_reader(self) -> None:
+        self._reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._reader_cancelled)
+
+    def _receiver_cancelled(self, _: object) -> trio.lowlevel.Abort:
+        self._receiver = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _reader_cancelled(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED

@@ -1,0 +1,109 @@
+"""Listeners: TCP, TLS and Unix sockets to accept connections on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from os import PathLike
+
+_BACKLOG = 4096
+
+
+@asynccontextmanager
+async def open_listeners(
+    host: str | None,
+    port: int | None,
+    listeners: Iterable[trio.abc.Listener[Any]] | None,
+    unix_socket: str | PathLike[str] | None,
+    ssl_context: ssl.SSLContext | None,
+) -> AsyncGenerator[Sequence[trio.abc.Listener[Any]]]:
+    """Open what was asked for, and close it, and what was given, at the end of the block.
+
+    Raises:
+      OSError: an address cannot be listened on.
+      ValueError: nothing was asked for, or a host without a port.
+    """
+    given = list(listeners or ())
+    opened: list[trio.abc.Listener[Any]] = []
+    path = None if unix_socket is None else os.fspath(unix_socket)
+    try:
+        if port is not None:
+            opened += await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+        elif host is not None:
+            raise ValueError("a host needs a port: serve(handler, host, port)")
+        if path is not None:
+            opened.append(_open_unix_listener(path))
+        if not opened and not given:
+            raise ValueError("nothing to listen on: give a port, listeners or a unix_socket")
+        if ssl_context is not None:
+            opened = [_with_tls(listener, ssl_context) for listener in opened]
+        yield [*opened, *given]
+    finally:
+        for listener in [*opened, *given]:
+            await trio.aclose_forcefully(listener)
+        if path is not None:
+            _remove_socket(path)
+
+
+def addresses_of(listeners: Iterable[trio.abc.Listener[Any]]) -> tuple[object, ...]:
+    """The addresses of those *listeners* that are sockets."""
+    return tuple(
+        one.socket.getsockname()
+        for one in map(_below_tls, listeners)
+        if isinstance(one, trio.SocketListener)
+    )
+
+
+def _below_tls(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
+    while isinstance(listener, trio.SSLListener):
+        listener = listener.transport_listener
+    return listener
+
+
+def _with_tls(
+    listener: trio.abc.Listener[Any], ssl_context: ssl.SSLContext
+) -> trio.abc.Listener[Any]:
+    return trio.SSLListener(listener, ssl_context, https_compatible=True)
+
+
+def _open_unix_listener(path: str) -> trio.SocketListener:
+    _remove_stale_socket(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(_BACKLOG)
+        return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _remove_stale_socket(path: str) -> None:
+    """Make way where a server that is gone has left its socket behind."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            _remove_socket(path)
+        except OSError:
+            pass
+
+
+def _remove_socket(path: str) -> None:
+    with suppress(OSError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)

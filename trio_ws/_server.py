@@ -1,0 +1,530 @@
+"""The server: accept, shake hands, and supervise one handler per connection.
+
+One task per connection does it all: it takes the connection through its opening handshake,
+then holds its nursery and runs its handler. What goes wrong there ends there.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import ipaddress
+import logging
+import random
+import ssl
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from ._connection import make_connection
+from ._errors import ConnectionClosed
+from ._http import Origins
+from ._listen import addresses_of, open_listeners
+from ._settings import Limits, Timeouts
+from ._transport import underlying_socket
+from .protocol.handshake import BadRequest, ServerHandshake
+from .protocol.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from os import PathLike
+    from typing import TypeAlias
+
+    from ._connection import Connection
+    from ._http import ProcessRequest
+    from ._settings import Compression
+    from ._websocket import WebSocket
+    from .protocol.http import HeadersLike, Request
+
+    Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
+    SubprotocolChoice: TypeAlias = (
+        Sequence[str] | Callable[[Request, Sequence[str]], str | None]
+    )
+
+_logger: Final = logging.getLogger("trio_ws.server")
+
+DEFAULT_LIMITS: Final = Limits()
+DEFAULT_TIMEOUTS: Final = Timeouts()
+_RECEIVE_SIZE: Final = 64 * 1024
+#: Seconds to read on after a refusal, so that closing does not reset it away.
+_LINGER: Final = 1.0
+#: Seconds between tries to accept while descriptors or memory are short.
+_ACCEPT_PAUSE: Final = 0.1
+_ACCEPT_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+#: What the peer or the network may do to a handshake.
+_NETWORK_FAILURES: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStatistics:
+    """A snapshot of one server's counters.
+
+    Attributes:
+      connections: open now.
+      handshakes: opening handshakes under way now.
+      accepted: connections opened since the start.
+      refused: requests answered with something other than 101, health checks included.
+      crashed: handlers that raised.
+    """
+
+    connections: int
+    handshakes: int
+    accepted: int
+    refused: int
+    crashed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """What `serve` was asked for, the addresses apart."""
+
+    process_request: tuple[ProcessRequest, ...]
+    origins: Origins
+    subprotocols: SubprotocolChoice
+    compression: Compression | None
+    headers: HeadersLike
+    max_connections: int | None
+    max_connections_per_host: int | None
+    limits: Limits
+    timeouts: Timeouts
+
+
+class Server:
+    """A running server, as `serve` hands it to ``nursery.start``."""
+
+    def __init__(
+        self, handler: Handler, listeners: Sequence[trio.abc.Listener[Any]], options: _Options
+    ) -> None:
+        self._handler = handler
+        self._listeners = listeners
+        # Asked for now: a closed socket has no address.
+        self._addresses = addresses_of(listeners)
+        self._options = options
+        self._connections: dict[str, Connection] = {}
+        self._hosts: Counter[str] = Counter()
+        self._slots = trio.Semaphore(options.limits.max_handshakes)
+        self._accepting = trio.CancelScope()
+        self._running = trio.CancelScope()
+        self._finished = trio.Event()
+        self._draining = False
+        self._accepted = 0
+        self._refused = 0
+        self._crashed = 0
+
+    def __repr__(self) -> str:
+        state = "draining" if self._draining else "open"
+        addresses = ", ".join(map(str, self.addresses))
+        return f"<Server on {addresses}: {state}, {len(self._connections)} connections>"
+
+    # What is known about it
+
+    @property
+    def addresses(self) -> tuple[object, ...]:
+        """The listeners' addresses, as the socket module gives them."""
+        return self._addresses
+
+    @property
+    def port(self) -> int:
+        """The TCP port of the first listener that has one; useful after asking for port 0.
+
+        Raises:
+          ValueError: no listener is a TCP socket.
+        """
+        for address in self.addresses:
+            if isinstance(address, tuple):
+                return int(address[1])
+        raise ValueError("this server listens on no TCP port")
+
+    @property
+    def connections(self) -> tuple[WebSocket, ...]:
+        """The open connections at this moment."""
+        return tuple(self._connections.values())
+
+    def statistics(self) -> ServerStatistics:
+        """A snapshot of the counters."""
+        return ServerStatistics(
+            connections=len(self._connections),
+            handshakes=self._options.limits.max_handshakes - self._slots.value,
+            accepted=self._accepted,
+            refused=self._refused,
+            crashed=self._crashed,
+        )
+
+    # Draining
+
+    async def drain(
+        self, timeout: float = 30.0, *, code: int = 1001, reason: str = "", spread: float = 0.0
+    ) -> None:
+        """Stop in good order; `serve` returns when this is done.
+
+        Stops accepting, answers handshakes under way with 503, closes each open connection and
+        waits for its handler. A handler sees what it would see had the peer closed.
+
+        Args:
+          timeout: seconds after which handlers that still run are cancelled.
+          code: the close code; 1001 says "going away", 1012 "restarting".
+          reason: the text beside it, at most 123 bytes of UTF-8.
+          spread: seconds over which the closes are spread, so that clients do not all come back
+            in one instant. Part of *timeout*.
+
+        Cancellation: the server stays as it is, no longer accepting. Call again to go on.
+        """
+        self._draining = True
+        self._accepting.cancel()
+        with trio.move_on_after(timeout):
+            await self._close_all(code, reason, spread)
+            await self._finished.wait()
+        self._running.cancel()
+        await self._finished.wait()
+
+    async def _close_all(self, code: int, reason: str, spread: float) -> None:
+        remaining = list(self._connections.values())
+        random.shuffle(remaining)
+        pause = spread / len(remaining) if remaining else 0.0
+        for connection in remaining:
+            connection.close_soon(code, reason)
+            if pause:
+                await trio.sleep(pause)
+
+    # Accepting
+
+    async def run(self, task_status: trio.TaskStatus[Server]) -> None:
+        """Serve until cancelled, or drained."""
+        try:
+            with self._running:
+                async with trio.open_nursery() as connections:
+                    with self._accepting:
+                        async with trio.open_nursery() as accepting:
+                            for listener in self._listeners:
+                                accepting.start_soon(self._accept, listener, connections)
+                            task_status.started(self)
+                    await self._close_listeners()
+        finally:
+            await self._close_listeners()
+            self._finished.set()
+
+    async def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            await trio.aclose_forcefully(listener)
+
+    async def _accept(self, listener: trio.abc.Listener[Any], connections: trio.Nursery) -> None:
+        short = False
+        while True:
+            await self._slots.acquire()
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                self._slots.release()
+                if error.errno not in _ACCEPT_SHORTAGES:
+                    raise
+                if not short:
+                    _logger.error("cannot accept connections for now: %s", error)
+                short = True
+                await trio.sleep(_ACCEPT_PAUSE)
+            except BaseException:
+                self._slots.release()
+                raise
+            else:
+                if short:
+                    _logger.error("accepting connections again")
+                short = False
+                connections.start_soon(self._serve_stream, stream)
+
+    # One connection
+
+    async def _serve_stream(self, stream: trio.abc.Stream) -> None:
+        opened: _Opened | None = None
+        try:
+            opened = await self._open(stream)
+        finally:
+            self._slots.release()
+            if opened is None:
+                await trio.aclose_forcefully(stream)
+        if opened is not None:
+            try:
+                await self._supervise(opened)
+            finally:
+                self._forget(opened)
+
+    async def _open(self, stream: trio.abc.Stream) -> _Opened | None:
+        """The opening handshake. ``None``: there is no connection, and the log says why."""
+        peer = _peer_of(stream)
+        with trio.move_on_after(self._options.timeouts.open_timeout):
+            try:
+                return await self._shake_hands(stream, peer)
+            except EOFError:
+                _logger.debug("%s: came and went without a word", peer)
+            except _NETWORK_FAILURES as error:
+                _logger.debug("%s: opening handshake failed: %s", peer, error.__cause__ or error)
+            return None
+        _logger.info("%s: refused: no complete opening handshake in time", peer)
+        return None
+
+    async def _shake_hands(self, stream: trio.abc.Stream, peer: str) -> _Opened | None:
+        if isinstance(stream, trio.SSLStream):
+            await stream.do_handshake()
+        handshake = ServerHandshake(limits=self._options.limits)
+        try:
+            request = await _read_request(stream, handshake)
+            refusal = await self._refusal(request, secure=isinstance(stream, trio.SSLStream))
+            # Nothing is awaited from here until the connection runs, so no bound is overrun.
+            refusal = refusal or self._lack_of_room(peer)
+            if refusal is None:
+                return self._admit(stream, handshake, request, peer)
+        except BadRequest as error:
+            _logger.info("%s: refused: %s", peer, ascii(str(error))[1:-1])
+            refusal = error.response
+        else:
+            _logger.debug("%s: %s answered with %d", peer, ascii(request.target), refusal.status)
+        self._refused += 1
+        await _answer(stream, handshake.reject(refusal))
+        return None
+
+    async def _refusal(self, request: Request, *, secure: bool) -> Response | None:
+        """What the hooks and the origin check answer instead of 101, if anything."""
+        try:
+            for hook in self._options.process_request:
+                answer = hook(request)
+                response = await answer if inspect.isawaitable(answer) else answer
+                if response is not None:
+                    return response
+        except Exception:
+            _logger.exception("process_request failed for %s", ascii(request.target))
+            return Response.text(500, "Internal server error\n")
+        return self._options.origins.check(request)
+
+    def _lack_of_room(self, peer: str) -> Response | None:
+        options = self._options
+        retry = [("Retry-After", "5")]
+        if self._draining:
+            return Response.text(503, "This server is going away\n", retry)
+        if options.max_connections is not None and len(self._connections) >= options.max_connections:
+            return Response.text(503, "This server has as many connections as it takes\n", retry)
+        per_host = options.max_connections_per_host
+        if per_host is not None and self._hosts[_host_group(peer)] >= per_host:
+            return Response.text(503, "Too many connections from your address\n", retry)
+        return None
+
+    def _admit(
+        self, stream: trio.abc.Stream, handshake: ServerHandshake, request: Request, peer: str
+    ) -> _Opened:
+        options = self._options
+        head, negotiated = handshake.accept(
+            subprotocols=options.subprotocols,
+            compression=options.compression,
+            headers=options.headers,
+        )
+        connection = make_connection(
+            stream,
+            request,
+            negotiated,
+            client=False,
+            compression=options.compression,
+            limits=options.limits,
+            timeouts=options.timeouts,
+        )
+        self._connections[connection.id] = connection
+        self._hosts[_host_group(peer)] += 1
+        self._accepted += 1
+        return _Opened(connection, head, handshake.trailing_data, peer)
+
+    def _forget(self, opened: _Opened) -> None:
+        del self._connections[opened.connection.id]
+        group = _host_group(opened.peer)
+        self._hosts[group] -= 1
+        if not self._hosts[group]:
+            del self._hosts[group]
+
+    async def _supervise(self, opened: _Opened) -> None:
+        """Run the handler beside its connection's tasks, until all of them are done."""
+        connection = opened.connection
+        async with trio.open_nursery() as nursery:
+            connection.start(
+                nursery,
+                opened.leftover,
+                preamble=opened.head,
+                afterwards=partial(self._end_handler, connection, nursery.cancel_scope),
+            )
+            opened.head = opened.leftover = b""
+            code = await self._run_handler(connection, opened.peer)
+            await connection.aclose(code)
+            nursery.cancel_scope.cancel()
+
+    async def _run_handler(self, connection: Connection, peer: str) -> int:
+        """Run the handler; return the code to close with."""
+        try:
+            await self._handler(connection)
+        except Exception as error:
+            if _is_end_of(connection, error):
+                return 1000
+            self._crashed += 1
+            _logger.exception("%s from %s: the handler crashed", connection.id, peer)
+            return 1011
+        return 1000
+
+    async def _end_handler(self, connection: Connection, scope: trio.CancelScope) -> None:
+        """Cancel a handler that goes on without its connection."""
+        reason = connection.close_reason
+        _logger.debug("%s: %s", connection.id, reason)
+        await connection.wait_read()
+        await trio.sleep(self._options.timeouts.handler_grace)
+        _logger.info(
+            "%s: the handler went on for %g s after its connection had ended (%s), and is cancelled",
+            connection.id,
+            self._options.timeouts.handler_grace,
+            reason,
+        )
+        scope.cancel()
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A connection whose handshake is done but for sending the answer."""
+
+    connection: Connection
+    head: bytes
+    leftover: bytes
+    peer: str
+
+
+def _is_end_of(connection: Connection, error: BaseException) -> bool:
+    """Whether *error* only says that *connection* has ended, which a handler need not catch."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_end_of(connection, one) for one in error.exceptions)
+    if isinstance(error, ConnectionClosed):
+        return connection.close_reason is not None
+    return isinstance(error, trio.ClosedResourceError) and connection.closed_here
+
+
+async def _read_request(stream: trio.abc.Stream, handshake: ServerHandshake) -> Request:
+    while True:
+        data = bytes(await stream.receive_some(_RECEIVE_SIZE))
+        if not data:
+            handshake.receive_eof()
+            raise EOFError
+        request = handshake.receive_data(data)
+        if request is not None:
+            return request
+
+
+async def _answer(stream: trio.abc.Stream, response: bytes) -> None:
+    """Send a whole HTTP answer and see it off: input left unread would reset it away."""
+    await stream.send_all(response)
+    if isinstance(stream, trio.abc.HalfCloseableStream):
+        await stream.send_eof()
+        with trio.move_on_after(_LINGER):
+            while await stream.receive_some(_RECEIVE_SIZE):
+                pass
+    else:
+        await stream.aclose()
+
+
+def _peer_of(stream: trio.abc.Stream) -> str:
+    """The peer's address for logs and for counting."""
+    owner = underlying_socket(stream)
+    try:
+        name = None if owner is None else owner.getpeername()
+    except OSError:
+        name = None
+    if isinstance(name, tuple):
+        return str(name[0])
+    return "a local client"
+
+
+def _host_group(peer: str) -> str:
+    """What counts as one host: an IPv4 address, or an IPv6 network of the usual size, /64."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return peer
+
+
+async def serve(
+    handler: Handler,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    listeners: Iterable[trio.abc.Listener[Any]] | None = None,
+    unix_socket: str | PathLike[str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    process_request: ProcessRequest | None = None,
+    origins: str | Iterable[str] = "same",
+    subprotocols: SubprotocolChoice = (),
+    compression: Compression | None = None,
+    headers: HeadersLike = (),
+    max_connections: int | None = None,
+    max_connections_per_host: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve WebSocket connections until cancelled or drained.
+
+    ::
+
+        async def echo(ws: trio_ws.WebSocket) -> None:
+            async for message in ws:
+                await ws.send(message)
+
+        trio.run(trio_ws.serve, echo, "127.0.0.1", 8765)
+
+    Args:
+      handler: called with each open connection, in a task of its own. When it returns, the
+        connection is closed with 1000; when it raises, with 1011, and the log has the traceback.
+        It need not catch what says that its own connection has ended. When the connection has
+        ended and everything received is read, it has ``Timeouts.handler_grace`` seconds until it
+        is cancelled. A handler with a method ``process_request``, such as `Router`, is asked
+        before a connection is accepted.
+      host: the address or name to listen on; ``None`` for every address of this machine.
+      port: the TCP port; 0 takes any free one, which `Server.port` tells.
+      listeners: listeners to use as well as, or instead of, *host* and *port*. They are closed.
+      unix_socket: the path of a Unix socket to listen on as well, or instead.
+      ssl_context: serves ``wss`` on every TCP and Unix listener that is opened here.
+      process_request: a hook, sync or async, that sees every HTTP request: it returns ``None`` to
+        let it go on or a `Response` to answer it. See `basic_auth`, `bearer_auth`, `health`.
+      origins: which ``Origin`` headers are let in: ``"same"`` (the host asked for), ``"*"``, or
+        patterns such as ``"https://*.example.com"``. Others are answered 403. Requests without
+        one, which are not a browser's, always pass.
+      subprotocols: those that the server speaks, by preference, or a callable that is given the
+        request and what the client offers, and returns its choice or ``None``.
+      compression: how permessage-deflate is used with clients that offer it; ``None``: not at all.
+      headers: additional headers of the 101 answer.
+      max_connections: 503 with ``Retry-After`` beyond.
+      max_connections_per_host: the same for one address (of IPv6, one /64 network).
+      limits: bounds on what a peer may make this side hold.
+      timeouts: bounds on how long things may take.
+      task_status: gives ``nursery.start`` the `Server`.
+
+    Raises:
+      OSError: an address cannot be listened on.
+      ValueError: the arguments contradict each other.
+
+    Cancellation: abrupt and prompt: handlers are cancelled and every transport is closed. Use
+    `Server.drain` to stop in good order.
+    """
+    options = _Options(
+        process_request=_hooks(process_request, handler),
+        origins=Origins.parse(origins),
+        subprotocols=subprotocols if callable(subprotocols) else tuple(subprotocols),
+        compression=compression,
+        headers=headers,
+        max_connections=max_connections,
+        max_connections_per_host=max_connections_per_host,
+        limits=limits,
+        timeouts=timeouts,
+    )
+    async with open_listeners(host, port, listeners, unix_socket, ssl_context) as opened:
+        await Server(handler, opened, options).run(task_status)
+
+
+def _hooks(process_request: ProcessRequest | None, handler: Handler) -> tuple[ProcessRequest, ...]:
+    routing = getattr(handler, "process_request", None)
+    return tuple(hook for hook in (process_request, routing) if hook is not None)

@@ -1,0 +1,219 @@
+"""What a connection asks of a byte stream, for plain sockets and for everything else.
+
+A plain socket can be written without blocking and without a trip through the scheduler: that
+is what keeps a lone reply at the speed of raw Trio. TLS and in-memory streams go through
+`trio.abc.Stream`, which has no such call, so `write_now` takes nothing there and the send task
+does the writing.
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ._websocket import BytesLike
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
+
+RECEIVE_SIZE: Final = 64 * 1024
+#: A large write goes to a stream in slices of this size, so that its progress can be seen.
+WRITE_SLICE: Final = 64 * 1024
+
+
+class Transport(ABC):
+    """Reads, writes and closes.
+
+    `writes_inline` tells whether `write_now` ever takes anything. Every call raises `trio.BrokenResourceError` when the network failed and
+    `trio.ClosedResourceError` after `abort` or `aclose`.
+    """
+
+    __slots__ = ("local_address", "remote_address")
+
+    writes_inline: ClassVar[bool]
+    local_address: object
+    remote_address: object
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """What has arrived, at least one byte; ``b""`` at the end. Cancelled: nothing is lost."""
+
+    @abstractmethod
+    def write_now(self, data: BytesLike) -> int:
+        """Write what can be written without blocking; return how many bytes that was."""
+
+    @abstractmethod
+    async def write_some(self, data: memoryview) -> int:
+        """Wait until at least one byte has been taken; return how many were.
+
+        Cancelled: bytes may have been taken, so nothing more can be written afterwards.
+        """
+
+    @abstractmethod
+    async def send_eof(self) -> None:
+        """Say that nothing more will be written, where the stream can say so."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Make every call under way and to come fail, and close if that needs no waiting."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close. Cancelled: it is closed all the same."""
+
+
+def make_transport(stream: trio.abc.Stream) -> Transport:
+    """The fastest transport that works for *stream*, which it owns from now on."""
+    if isinstance(stream, trio.SocketStream) and isinstance(stream.socket, _KERNEL_SOCKET):
+        return SocketTransport(stream)
+    return StreamTransport(stream)
+
+
+def _kernel_socket_type() -> type[trio.socket.SocketType]:
+    with trio.socket.socket() as sample:
+        return type(sample)
+
+
+#: A test may put a socket of its own making into a SocketStream: that one has no descriptor.
+_KERNEL_SOCKET: Final = _kernel_socket_type()
+
+
+def _address(ask: Callable[[], object]) -> object:
+    """The address, or ``None`` from a peer that is gone already."""
+    try:
+        return ask()
+    except OSError:
+        return None
+
+
+class SocketTransport(Transport):
+    """A plain socket, read and written without a checkpoint where it is ready."""
+
+    __slots__ = ("_raw", "_socket")
+
+    writes_inline = True
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        owner = self._socket = stream.socket
+        self.local_address = _address(owner.getsockname)
+        self.remote_address = _address(owner.getpeername)
+        # A second object over the same descriptor, which Trio's socket goes on owning: each
+        # call of Trio's takes a trip through the scheduler, also when the socket is ready.
+        self._raw = socket.socket(owner.family, owner.type, owner.proto, fileno=owner.fileno())
+
+    async def receive(self) -> bytes:
+        while True:
+            self._check_open()
+            await trio.lowlevel.wait_readable(self._raw)
+            try:
+                return self._raw.recv(RECEIVE_SIZE)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+
+    def write_now(self, data: BytesLike) -> int:
+        self._check_open()
+        try:
+            return self._raw.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+
+    async def write_some(self, data: memoryview) -> int:
+        while True:
+            self._check_open()
+            await trio.lowlevel.wait_writable(self._raw)
+            written = self.write_now(data)
+            if written:
+                return written
+
+    async def send_eof(self) -> None:
+        with suppress(OSError):
+            self._raw.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        self._raw.detach()
+        # This wakes whoever waits for the descriptor with ClosedResourceError.
+        self._socket.close()
+
+    async def aclose(self) -> None:
+        self.abort()
+
+    def _check_open(self) -> None:
+        if self._raw.fileno() < 0:
+            raise trio.ClosedResourceError("the transport was closed here")
+
+
+class StreamTransport(Transport):
+    """Any `trio.abc.Stream`: TLS, in-memory, over a proxy."""
+
+    __slots__ = ("_abort_scopes", "_aborted", "_stream")
+
+    writes_inline = False
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._aborted = False
+        self._abort_scopes: set[trio.CancelScope] = set()
+        owner = underlying_socket(stream)
+        self.local_address = None if owner is None else _address(owner.getsockname)
+        self.remote_address = None if owner is None else _address(owner.getpeername)
+
+    async def receive(self) -> bytes:
+        return bytes(await self._unless_aborted(self._stream.receive_some, RECEIVE_SIZE))
+
+    def write_now(self, data: BytesLike) -> int:
+        return 0
+
+    async def write_some(self, data: memoryview) -> int:
+        piece = data[:WRITE_SLICE]
+        await self._unless_aborted(self._stream.send_all, piece)
+        return len(piece)
+
+    async def send_eof(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._unless_aborted(self._stream.send_eof)
+
+    def abort(self) -> None:
+        self._aborted = True
+        for scope in self._abort_scopes:
+            scope.cancel()
+        owner = underlying_socket(self._stream)
+        if owner is not None:
+            owner.close()
+
+    async def aclose(self) -> None:
+        if self._aborted:
+            await trio.aclose_forcefully(self._stream)
+        else:
+            await self._stream.aclose()
+
+    async def _unless_aborted(
+        self, call: Callable[[Unpack[_Args]], Awaitable[_T]], *args: Unpack[_Args]
+    ) -> _T:
+        if self._aborted:
+            raise trio.ClosedResourceError("the transport was closed here")
+        scope = trio.CancelScope()
+        self._abort_scopes.add(scope)
+        try:
+            with scope:
+                return await call(*args)
+        finally:
+            self._abort_scopes.discard(scope)
+        raise trio.ClosedResourceError("the transport was closed here")
+
+
+def underlying_socket(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """The socket at the bottom of *stream*, below any TLS, or ``None``."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream.socket if isinstance(stream, trio.SocketStream) else None

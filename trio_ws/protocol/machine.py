@@ -1,0 +1,520 @@
+"""One side of an open connection: bytes in, events out; events in, bytes out.
+
+Theory of operation
+===================
+
+There are two directions, and each is a small machine of its own.
+
+**Receiving** goes through these states; it never goes back::
+
+    OPEN ----- close frame ----------> CLOSED     (`close_received` is set)
+      \\------ broken rule or limit --> FAILED     (`failure` is set)
+
+In OPEN, bytes become events: a message (a plain ``str`` or ``bytes``), `Part`, `Ping`, `Pong`.
+`Close` or `Failure` is the last event there ever is; bytes after it are thrown away
+(RFC 6455, sections 1.4 and 7.1.7).
+
+**Sending** is OPEN until `send_close`, and refuses everything afterwards (section 5.5.1).
+The two are independent: after sending a close frame, messages may still arrive; after
+receiving one, a reply may still be sent.
+
+Rules that everything here keeps:
+
+1. Work is linear in the bytes received, whatever way the stream is cut: payload bytes of a
+   data frame are consumed as they come, so what is carried over to the next call is at most
+   a header and a control frame.
+2. Fragments are joined into one buffer as they come. A million empty fragments cost nothing.
+3. A rule broken is a rule reported as soon as its bytes are there: a bad header before its
+   payload, a bad UTF-8 byte in the middle of a frame, a size before anything is stored.
+4. Events that came before a broken rule are handed out first, in the same list.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from .._close import MAX_REASON_BYTES, may_be_sent
+from .._settings import Limits
+from .deflate import InflatedTooBig, InflateError
+from .frames import (
+    MAX_CONTROL_PAYLOAD,
+    FrameHeader,
+    Opcode,
+    Violation,
+    encode_frame,
+    parse_header,
+    take_whole_messages,
+)
+from .masking import MaskingKeys, mask
+
+if TYPE_CHECKING:
+    from .deflate import PerMessageDeflate
+
+_NO_BOUND: Final = 1 << 63
+_new_utf8_decoder: Final = codecs.getincrementaldecoder("utf-8")
+#: One pool for the process: every client connection draws its keys from it.
+_masking_keys: Final = MaskingKeys()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a message that is received as a stream.
+
+    Attributes:
+      data: ``str`` for a text message, ``bytes`` for a binary one. May be empty.
+      final: whether the message ends here.
+    """
+
+    data: str | bytes
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping (RFC 6455, section 5.5.2), to be answered with a pong of the same payload."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A pong (RFC 6455, section 5.5.3)."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A close frame (RFC 6455, section 5.5.1). `code` is 1005 where the frame held none."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The peer broke a rule: close with this code and read no further (section 7.1.7)."""
+
+    code: int
+    reason: str
+
+
+Event: TypeAlias = str | bytes | Part | Ping | Pong | Close | Failure
+
+
+class LocalProtocolError(Exception):
+    """This side tried what the protocol forbids, such as a message after its close frame."""
+
+
+class Machine:
+    """The protocol state of one side of an open connection.
+
+    Not safe for concurrent use, and it has no need to be: no call blocks.
+
+    Args:
+      client: whether this side is the client, which masks what it sends (section 5.3).
+      limits: `Limits.max_message_size` is kept here; the rest is for others.
+      deflate: the negotiated permessage-deflate codec, if any.
+      masking_keys: where a client's masking keys come from; for tests.
+
+    Attributes:
+      client: as given.
+      close_received: the peer's close frame.
+      close_sent: this side's close frame.
+      failure: the broken rule, once there is one.
+      streaming: while true, a message that is not whole in one piece comes as `Part` events,
+        and `Limits.max_message_size` does not apply to it. See `start_streaming`.
+    """
+
+    __slots__ = (
+        "_assembly",
+        "_carry",
+        "_deflate",
+        "_frame_fin",
+        "_frame_key",
+        "_frame_left",
+        "_frame_position",
+        "_masking_keys",
+        "_max_size",
+        "_sending",
+        "client",
+        "close_received",
+        "close_sent",
+        "failure",
+        "streaming",
+    )
+
+    def __init__(
+        self,
+        *,
+        client: bool,
+        limits: Limits | None = None,
+        deflate: PerMessageDeflate | None = None,
+        masking_keys: MaskingKeys | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self.client = client
+        self.close_received: Close | None = None
+        self.close_sent: Close | None = None
+        self.failure: Failure | None = None
+        self.streaming = False
+        self._max_size = _NO_BOUND if limits.max_message_size is None else limits.max_message_size
+        self._deflate = deflate
+        self._masking_keys = masking_keys or _masking_keys
+        # Receiving: what the last call left, the message under way, the data frame under way.
+        self._carry = b""
+        self._assembly: _Assembly | None = None
+        self._frame_left = 0
+        self._frame_position = 0
+        self._frame_key = b""
+        self._frame_fin = True
+        # Sending: the fragmented message under way.
+        self._sending: _Fragmented | None = None
+
+    def __repr__(self) -> str:
+        role = "client" if self.client else "server"
+        receiving = self.failure or self.close_received or "open"
+        return f"<Machine {role}, receiving: {receiving}, sending: {self.close_sent or 'open'}>"
+
+    # Receiving
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether part of a frame or of a message has arrived and the rest has not."""
+        return self._assembly is not None or bool(self._carry)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the unfinished message that are held here."""
+        return 0 if self._assembly is None else len(self._assembly.buffer)
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer and return what they bring, in order.
+
+        Never raises for what the peer does: a broken rule is a `Failure`, the last event.
+        """
+        events: list[Event] = []
+        if self.close_received is not None or self.failure is not None:
+            return events
+        if self._carry:
+            data = self._carry + data
+        try:
+            position = self._receive(data, events)
+            self._carry = data[position:]
+        except Violation as violation:
+            self.failure = Failure(violation.code, violation.reason)
+            events.append(self.failure)
+            self._stop_receiving()
+        return events
+
+    def start_streaming(self) -> Part | None:
+        """Have messages come in parts from now on.
+
+        Returns:
+          What has arrived of the message under way, if anything has: it comes before every
+          part that `receive_data` will return.
+        """
+        self.streaming = True
+        if self._assembly is None or not self._assembly.buffer:
+            return None
+        return self._assembly.take_part(final=False)
+
+    def _stop_receiving(self) -> None:
+        self._carry = b""
+        self._assembly = None
+
+    def _receive(self, data: bytes, events: list[Event]) -> int:
+        """Consume what can be consumed of *data*; return how much that was."""
+        position, end = 0, len(data)
+        masked = not self.client
+        while position < end:
+            if self._frame_left:
+                position = self._take_payload(data, position, events)
+                continue
+            if self._assembly is None:
+                position = take_whole_messages(
+                    data, position, masked=masked, max_size=self._max_size, append=events.append
+                )
+            header = parse_header(data, position, masked=masked)
+            if header is None:
+                break
+            if header.opcode < Opcode.CLOSE:
+                self._begin_data_frame(header)
+                position = self._take_payload(data, header.payload_start, events)
+                continue
+            stop = header.payload_start + header.length
+            if stop > end:
+                break
+            payload = mask(data[header.payload_start : stop], header.key) if masked else (
+                data[header.payload_start : stop]
+            )
+            events.append(self._control_event(header, payload))
+            position = stop
+            if self.close_received is not None:
+                self._stop_receiving()
+                return end
+        return position
+
+    def _begin_data_frame(self, header: FrameHeader) -> None:
+        if header.opcode is Opcode.CONTINUATION:
+            if self._assembly is None:
+                raise Violation(1002, "continuation frame without a message to continue")
+            if header.rsv1:
+                raise Violation(1002, "reserved bit set on a continuation frame")
+        else:
+            if self._assembly is not None:
+                raise Violation(1002, "new message before the last one was finished")
+            if header.rsv1 and self._deflate is None:
+                raise Violation(1002, "compressed message without permessage-deflate")
+            self._assembly = _Assembly(
+                text=header.opcode is Opcode.TEXT, deflate=self._deflate if header.rsv1 else None
+            )
+        if self._assembly.deflate is None and not self.streaming:
+            self._check_size(len(self._assembly.buffer) + header.length)
+        self._frame_left = header.length
+        self._frame_position = 0
+        self._frame_key = header.key
+        self._frame_fin = header.fin
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_size:
+            raise Violation(1009, f"message over {self._max_size} bytes")
+
+    def _take_payload(self, data: bytes, position: int, events: list[Event]) -> int:
+        """Consume payload of the data frame under way, as much of it as is there."""
+        stop = min(len(data), position + self._frame_left)
+        piece = data[position:stop]
+        if self._frame_key:
+            piece = mask(piece, self._frame_key, self._frame_position)
+        self._frame_position += len(piece)
+        self._frame_left -= len(piece)
+        self._take_piece(piece, final=self._frame_fin and not self._frame_left, events=events)
+        return stop
+
+    def _take_piece(self, piece: bytes, *, final: bool, events: list[Event]) -> None:
+        assembly = self._assembly
+        assert assembly is not None
+        assembly.add(piece, final=final, limited=not self.streaming)
+        if not self.streaming:
+            self._check_size(len(assembly.buffer))
+        if final:
+            self._assembly = None
+        if self.streaming and (final or assembly.buffer):
+            part = assembly.take_part(final=final)
+            # A message that came whole is just a message.
+            events.append(part if assembly.parted or not final else part.data)
+            assembly.parted = True
+        elif final:
+            events.append(assembly.take_part(final=True).data)
+
+    def _control_event(self, header: FrameHeader, payload: bytes) -> Event:
+        if header.opcode is Opcode.PING:
+            return Ping(payload)
+        if header.opcode is Opcode.PONG:
+            return Pong(payload)
+        self.close_received = _parse_close(payload)
+        return self.close_received
+
+    # Sending
+
+    def send_message(self, message: str | bytes, *, compress: bool | None = None) -> bytes:
+        """A whole message as one frame.
+
+        Args:
+          message: ``str`` goes as text, ``bytes`` as binary.
+          compress: ``None`` lets the threshold decide; ``False`` and ``True`` overrule it.
+            Without permessage-deflate, nothing is ever compressed.
+
+        Raises:
+          UnicodeEncodeError: the text holds a lone surrogate, which UTF-8 cannot say.
+          LocalProtocolError: after `send_close`, or between the parts of another message.
+        """
+        if self.close_sent is not None or self._sending is not None:
+            self._refuse_message()
+        if isinstance(message, str):
+            opcode, payload = Opcode.TEXT, message.encode()
+        else:
+            opcode, payload = Opcode.BINARY, message
+        if self._deflate is not None and self._wants_compression(len(payload), compress):
+            return self._frame(opcode, self._deflate.compress(payload), rsv1=True)
+        if self.client:
+            return encode_frame(opcode, payload, self._masking_keys.next())
+        return encode_frame(opcode, payload)
+
+    def send_part(self, data: str | bytes, *, final: bool, compress: bool | None = None) -> bytes:
+        """The next fragment of a message (RFC 6455, section 5.4).
+
+        The first fragment decides between text and binary, and whether the message is
+        compressed. Between the first and the final one only control frames may be sent.
+
+        Raises:
+          TypeError: text and binary are mixed in one message.
+          UnicodeEncodeError: as in `send_message`.
+          LocalProtocolError: after `send_close`.
+        """
+        if self.close_sent is not None:
+            self._refuse_message()
+        text = isinstance(data, str)
+        payload = data.encode() if isinstance(data, str) else data
+        first = self._sending is None
+        if self._sending is None:
+            compressed = self._deflate is not None and compress is not False
+            self._sending = _Fragmented(text=text, compressed=compressed)
+        sending = self._sending
+        if sending.text is not text:
+            raise TypeError("the fragments of one message must be all str or all bytes")
+        if sending.compressed:
+            assert self._deflate is not None
+            payload = self._deflate.compress(payload, final=final)
+        if final:
+            self._sending = None
+        opcode = Opcode.CONTINUATION if not first else Opcode.TEXT if text else Opcode.BINARY
+        return self._frame(opcode, payload, fin=final, rsv1=first and sending.compressed)
+
+    def send_ping(self, payload: bytes = b"") -> bytes:
+        """A ping frame; *payload* is at most 125 bytes (section 5.5.2)."""
+        return self._control_frame(Opcode.PING, payload)
+
+    def send_pong(self, payload: bytes = b"") -> bytes:
+        """A pong frame, which also may go unasked (section 5.5.3)."""
+        return self._control_frame(Opcode.PONG, payload)
+
+    def send_close(self, code: int = 1000, reason: str = "") -> bytes:
+        """The close frame; nothing can be sent after it.
+
+        Args:
+          code: 1005 sends a close frame without a code.
+          reason: at most 123 bytes of UTF-8.
+
+        Raises:
+          ValueError: the code may not stand in a close frame, or the reason is too long.
+          LocalProtocolError: a close frame has been sent already.
+        """
+        payload = encode_close(code, reason)
+        frame = self._control_frame(Opcode.CLOSE, payload)
+        self.close_sent = Close(code, reason)
+        return frame
+
+    def _refuse_message(self) -> None:
+        if self.close_sent is not None:
+            raise LocalProtocolError("nothing can be sent after the close frame")
+        raise LocalProtocolError("the last message's final fragment has not been sent yet")
+
+    def _wants_compression(self, size: int, compress: bool | None) -> bool:
+        assert self._deflate is not None
+        return size >= self._deflate.threshold if compress is None else compress
+
+    def _control_frame(self, opcode: Opcode, payload: bytes) -> bytes:
+        if self.close_sent is not None:
+            raise LocalProtocolError("nothing can be sent after the close frame")
+        if len(payload) > MAX_CONTROL_PAYLOAD:
+            raise ValueError(f"a control frame carries at most 125 bytes, not {len(payload)}")
+        return self._frame(opcode, payload)
+
+    def _frame(self, opcode: Opcode, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
+        key = self._masking_keys.next() if self.client else b""
+        return encode_frame(opcode, payload, key, fin=fin, rsv1=rsv1)
+
+
+class _Fragmented:
+    """The fragmented message that is being sent."""
+
+    __slots__ = ("compressed", "text")
+
+    def __init__(self, *, text: bool, compressed: bool) -> None:
+        self.text = text
+        self.compressed = compressed
+
+
+class _Assembly:
+    """The message that is being received: inflated, checked and joined as it comes."""
+
+    __slots__ = ("_decoder", "buffer", "deflate", "parted", "text")
+
+    def __init__(self, *, text: bool, deflate: PerMessageDeflate | None) -> None:
+        self.text = text
+        self.deflate = deflate
+        self.parted = False
+        # ``bytes`` while there is one piece only: a message that comes in one is not copied.
+        self.buffer: bytes | bytearray = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def add(self, piece: bytes, *, final: bool, limited: bool) -> None:
+        if self.deflate is not None:
+            piece = _inflate(self.deflate, piece, final=final, limited=limited)
+        if self.text:
+            self._check_utf8(piece, final=final)
+        if not self.buffer:
+            self.buffer = piece
+        elif isinstance(self.buffer, bytearray):
+            self.buffer += piece
+        elif piece:
+            self.buffer = bytearray(self.buffer) + piece
+
+    def _check_utf8(self, piece: bytes, *, final: bool) -> None:
+        """Fail on the first byte that cannot be UTF-8 (RFC 6455, section 8.1)."""
+        if self._decoder is None:
+            # Most text is ASCII, and isascii() runs at memory speed.
+            if piece.isascii():
+                return
+            self._decoder = _new_utf8_decoder()
+        try:
+            self._decoder.decode(piece, final)
+        except UnicodeDecodeError as error:
+            raise Violation(1007, "text is not valid UTF-8") from error
+
+    def take_part(self, *, final: bool) -> Part:
+        """Hand out what is held; of a text, what makes whole characters."""
+        held, self.buffer = self.buffer, b""
+        if not self.text:
+            return Part(bytes(held), final)
+        if not final and self._decoder is not None:
+            unfinished = len(self._decoder.getstate()[0])
+            if unfinished:
+                split = len(held) - unfinished
+                held, self.buffer = held[:split], held[split:]
+        return Part(held.decode(), final)
+
+
+def _inflate(deflate: PerMessageDeflate, piece: bytes, *, final: bool, limited: bool) -> bytes:
+    try:
+        return deflate.inflate(piece, final=final, limited=limited)
+    except InflatedTooBig as error:
+        raise Violation(1009, str(error)) from error
+    except InflateError as error:
+        raise Violation(1007, "compressed data is not valid") from error
+
+
+def _parse_close(payload: bytes) -> Close:
+    if not payload:
+        return Close(1005, "")
+    if len(payload) == 1:
+        raise Violation(1002, "close frame with half a code")
+    code = int.from_bytes(payload[:2], "big")
+    if not may_be_sent(code):
+        raise Violation(1002, f"close code {code} must not be sent")
+    try:
+        return Close(code, payload[2:].decode())
+    except UnicodeDecodeError as error:
+        raise Violation(1007, "close reason is not valid UTF-8") from error
+
+
+def encode_close(code: int, reason: str) -> bytes:
+    """The payload of a close frame.
+
+    Raises:
+      ValueError: *code* may not be sent (section 7.4), *reason* is over 123 bytes of UTF-8,
+        or there is a reason but no code (1005).
+    """
+    if code == 1005:
+        if reason:
+            raise ValueError("a close frame without a code (1005) cannot carry a reason")
+        return b""
+    if not may_be_sent(code):
+        raise ValueError(f"close code {code} must not be sent: use 1000 to 1014 or 3000 to 4999")
+    encoded = reason.encode()
+    if len(encoded) > MAX_REASON_BYTES:
+        raise ValueError(f"a close reason is at most 123 bytes of UTF-8, not {len(encoded)}")
+    return code.to_bytes(2, "big") + encoded

@@ -1,0 +1,80 @@
+"""Help for tests: connected pairs in memory, and streams that fail on demand."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+import trio.testing
+
+from ._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, hold_open
+from ._connection import make_connection
+from .protocol.handshake import ClientHandshake, ServerHandshake
+from .protocol.http import Response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from ._settings import Compression, Limits, Timeouts
+    from ._websocket import WebSocket
+
+__all__ = ["Pair", "open_pair"]
+
+
+class Pair(NamedTuple):
+    """The two ends of one connection."""
+
+    client: WebSocket
+    server: WebSocket
+
+
+@asynccontextmanager
+async def open_pair(
+    *,
+    target: str = "/",
+    subprotocols: Sequence[str] = (),
+    compression: Compression | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    streams: tuple[trio.abc.Stream, trio.abc.Stream] | None = None,
+) -> AsyncGenerator[Pair]:
+    """A connected client and server in memory, both closed at the end of the block.
+
+    ::
+
+        async with trio_ws.testing.open_pair() as (client, server):
+            await client.send("hello")
+            assert await server.receive() == "hello"
+
+    The opening handshake is the real one, and nothing in between touches a socket or a clock, so
+    it goes well with ``trio.testing.MockClock``.
+
+    Args:
+      target: the path and query that the client asks for.
+      subprotocols: spoken by both sides; the first is chosen.
+      compression: used by both sides.
+      limits: of both sides.
+      timeouts: of both sides.
+      streams: the client's and the server's byte stream; by default a new pair in memory.
+    """
+    here, there = streams or trio.testing.memory_stream_pair()
+    ours = ClientHandshake(
+        host="testserver",
+        target=target,
+        subprotocols=subprotocols,
+        compression=compression,
+        limits=limits,
+    )
+    theirs = ServerHandshake(limits=limits)
+    request = theirs.receive_data(ours.request_bytes())
+    assert request is not None
+    head, agreed = theirs.accept(subprotocols=subprotocols, compression=compression)
+    negotiated = ours.receive_data(head)
+    assert negotiated is not None
+    assert not isinstance(negotiated, Response)
+    settings = {"compression": compression, "limits": limits, "timeouts": timeouts}
+    client = make_connection(here, ours.request, negotiated, client=True, **settings)
+    server = make_connection(there, request, agreed, client=False, **settings)
+    async with hold_open(server), hold_open(client):
+        yield Pair(client, server)
