@@ -1,0 +1,1 @@
+"""The command line: ``trio-ws serve`` and ``trio-ws client``."""

@@ -1,0 +1,130 @@
+"""``trio-ws serve``: the echo server, and how it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import ssl
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._routing import Router
+from .._server import Server, serve
+from .._settings import Compression, Limits
+from .failures import ExitCode, Usage, say
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from .._server import Handler
+    from .._websocket import WebSocket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """The command's options; `trio_ws.cli.app` explains each."""
+
+    host: str
+    port: int
+    path: str | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    compress: bool
+    max_size: int
+    drain_timeout: float
+    log_level: str
+
+
+def run(options: ServeOptions) -> None:
+    """Serve until a signal says stop; exit with the right code."""
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    code = trio.run(_serve, options)
+    if code:
+        sys.exit(code)
+
+
+async def echo(ws: WebSocket) -> None:
+    """Answer every message with itself."""
+    async for message in ws:
+        await ws.send(message)
+
+
+def _handler(path: str | None) -> Handler:
+    if path is None:
+        return echo
+    router = Router()
+    try:
+        router.add(path, echo)
+    except ValueError as error:
+        raise Usage(f"--path {path}: {error}") from None
+    return router
+
+
+def _ssl_context(options: ServeOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except ssl.SSLError as error:
+        raise Usage(f"{options.tls_cert}: not a certificate with its key in PEM: {error}") from None
+    return context
+
+
+async def _serve(options: ServeOptions) -> int:
+    """Serve, and return the exit code."""
+    start = partial(
+        serve,
+        _handler(options.path),
+        options.host,
+        options.port,
+        ssl_context=_ssl_context(options),
+        # An echo server has nothing to protect from other pages.
+        origins="*",
+        compression=Compression() if options.compress else None,
+        limits=Limits(max_message_size=options.max_size),
+    )
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            server: Server = await nursery.start(start)
+            print(f"serving {url_of(server, options)} (Ctrl-C to stop)", flush=True)
+            code = await _stop_on_signal(server, signals, options.drain_timeout)
+            nursery.cancel_scope.cancel()
+    return code
+
+
+def url_of(server: Server, options: ServeOptions) -> str:
+    """Where the server can be reached, with the port that it really has."""
+    scheme = "ws" if options.tls_cert is None else "wss"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{scheme}://{host}:{server.port}{options.path or ''}"
+
+
+async def _stop_on_signal(server: Server, signals: AsyncIterator[int], timeout: float) -> int:
+    """Drain at the first signal, and stop waiting for that at the second."""
+    await anext(signals)
+    count = len(server.connections)
+    if count:
+        say(f"closing {count} connection{'s' if count > 1 else ''}; once more to stop at once")
+    code = ExitCode.OK
+    async with trio.open_nursery() as nursery:
+
+        async def second_signal() -> None:
+            nonlocal code
+            number = await anext(signals)
+            code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(second_signal)
+        await server.drain(timeout)
+        nursery.cancel_scope.cancel()
+    return code
