@@ -33,6 +33,7 @@ class CloseCode(enum.IntEnum):
     """Never on the wire: reserved for a TLS handshake that failed."""
 
 
+_REGISTERED: Final = frozenset(int(code) for code in CloseCode)
 _NEVER_ON_THE_WIRE: Final = frozenset(
     {CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE, CloseCode.TLS_HANDSHAKE}
 )
@@ -50,12 +51,12 @@ def may_be_sent(code: int) -> bool:
     """Whether *code* may stand in a close frame, sent or received (RFC 6455, section 7.4)."""
     if 3000 <= code <= 4999:
         return True
-    return code in CloseCode and code not in _NEVER_ON_THE_WIRE
+    return code in _REGISTERED and code not in _NEVER_ON_THE_WIRE
 
 
 def describe_code(code: int) -> str:
     """The code with its name, for people: ``1001 (going away)``."""
-    if code in CloseCode:
+    if code in _REGISTERED:
         return f"{int(code)} ({CloseCode(code).name.lower().replace('_', ' ')})"
     if 3000 <= code <= 3999:
         return f"{code} (registered by a library)"

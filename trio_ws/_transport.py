@@ -77,8 +77,8 @@ def make_transport(stream: trio.abc.Stream) -> Transport:
 
 
 def _kernel_socket_type() -> type[trio.socket.SocketType]:
-    with trio.socket.socket() as sample:
-        return type(sample)
+    with socket.socket() as sample:
+        return type(trio.socket.from_stdlib_socket(sample))
 
 
 #: A test may put a socket of its own making into a SocketStream: that one has no descriptor.

@@ -1,0 +1,67 @@
+# Each target sets itself up: it makes .venv and installs into it.
+#   make serve   run the server          make test   run the tests
+# ARGS goes to the command behind a target: make serve ARGS="--port 9000"
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+SOURCES := pyproject.toml setup.py trio_ws/protocol/_speedups.c
+
+# The first Python on this machine that is new enough.
+FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11; do \
+	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; \
+	done
+
+.PHONY: help serve test test-all lint format conformance bench interop docs clean
+
+help:
+	@echo "make serve        run the echo server on ws://127.0.0.1:8765"
+	@echo "make test         run the tests, with coverage"
+	@echo "make test-all     run the tests on every Python from 3.11 on that is there"
+	@echo "make lint         ruff and mypy"
+	@echo "make format       rewrite the code in the house's format"
+	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
+	@echo "make clean        remove what the other targets made"
+
+$(VENV)/.python:
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then echo "trio-ws needs Python 3.11 or newer: none was found" >&2; exit 1; fi; \
+	"$$python" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+serve: $(VENV)/.installed
+	@exec $(BIN)/trio-ws serve $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(ARGS)
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python tests/every_python.py $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+conformance: $(VENV)/.installed-dev
+	$(BIN)/python tests/conformance/run.py $(ARGS)
+
+bench interop docs:
+	@echo "make $@: nothing to run yet; this part of the project has still to be written" >&2; exit 1
+
+clean:
+	rm -rf $(VENV) .venv-* build dist reports *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f trio_ws/protocol/_speedups*.so

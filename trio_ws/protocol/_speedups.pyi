@@ -1,0 +1,3 @@
+from .masking import Buffer
+
+def mask(data: Buffer, key: bytes, offset: int = 0, /) -> bytes: ...
