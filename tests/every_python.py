@@ -19,10 +19,18 @@ ROOT = Path(__file__).resolve().parent.parent
 def find(version: str) -> str | None:
     """An interpreter of this version: on the path, or among pyenv's."""
     root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    candidates = [shutil.which(f"python{version}"), *glob.glob(f"{root}/versions/{version}.*/bin/python")]
+    candidates = [
+        shutil.which(f"python{version}"),
+        *glob.glob(f"{root}/versions/{version}.*/bin/python"),
+    ]
     for candidate in filter(None, candidates):
-        check = f"import sys; sys.exit(sys.version_info[:2] != {tuple(map(int, version.split('.')))})"
-        if subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode == 0:
+        check = (
+            f"import sys; sys.exit(sys.version_info[:2] != {tuple(map(int, version.split('.')))})"
+        )
+        if (
+            subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode
+            == 0
+        ):
             return candidate
     return None
 
@@ -33,7 +41,16 @@ def run(version: str, interpreter: str, arguments: list[str]) -> bool:
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([interpreter, "-m", "venv", environment], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".[dev]"]
+    install = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-e",
+        ".[dev]",
+    ]
     subprocess.run(install, cwd=ROOT, check=True)
     print(f"--- Python {version} ({interpreter})", flush=True)
     command = [python, "-m", "pytest", "-q", "-n", "auto", *arguments]

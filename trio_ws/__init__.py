@@ -5,7 +5,7 @@ and `connect` to begin with, and `WebSocket` for what a connection can do.
 """
 
 from ._client import connect
-from ._close import ClosedBy, CloseCode, CloseReason
+from ._close import CloseCode, ClosedBy, CloseReason
 from ._errors import (
     ConnectionClosed,
     ConnectionClosedError,

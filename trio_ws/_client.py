@@ -173,9 +173,7 @@ def _close_code(failure: BaseException | None) -> int:
     return 1011
 
 
-async def _open(
-    target: Target, options: _Options, max_redirects: int
-) -> tuple[Connection, bytes]:
+async def _open(target: Target, options: _Options, max_redirects: int) -> tuple[Connection, bytes]:
     with trio.move_on_after(options.timeouts.open_timeout):
         return await _follow(target, options, max_redirects)
     raise HandshakeTimeout(f"{target}: not open within {options.timeouts.open_timeout:g} s")

@@ -101,8 +101,10 @@ class CloseReason:
             ClosedBy.NETWORK: "the transport was cut",
         }[self.closed_by]
         # ascii() escapes control characters and whatever a terminal might act on.
-        text = f" {ascii(self.reason)}" if self.reason else ""
+        text = f" {self.reason!a}" if self.reason else ""
         unclean = (
-            "" if self.clean or self.closed_by is ClosedBy.NETWORK else ", closing handshake not completed"
+            ""
+            if self.clean or self.closed_by is ClosedBy.NETWORK
+            else ", closing handshake not completed"
         )
         return f"{describe_code(self.code)}{text}, {who}{unclean}"

@@ -558,7 +558,10 @@ class Connection(WebSocket):
         if machine.close_sent is not None and machine.close_received is not None:
             self._reason = replace(self._reason, clean=True)
         try:
-            with trio.move_on_after(self._timeouts.close_timeout), suppress(trio.BrokenResourceError):
+            with (
+                trio.move_on_after(self._timeouts.close_timeout),
+                suppress(trio.BrokenResourceError),
+            ):
                 await self._transport.aclose()
         finally:
             self._ended.set()

@@ -80,7 +80,9 @@ class ConnectionRejected(HandshakeError):
         self.response = response
 
     def __str__(self) -> str:
-        text = f"the server answered HTTP {self.status} {ascii(self.response.reason)[1:-1]}".rstrip()
+        text = (
+            f"the server answered HTTP {self.status} {ascii(self.response.reason)[1:-1]}".rstrip()
+        )
         body = self.body.decode("utf-8", "replace").strip()
         first_line = body.splitlines()[0] if body else ""
         if first_line and "html" not in self.headers.get("content-type", ""):

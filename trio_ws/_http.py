@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from .protocol.http import Request
 
 #: A hook, sync or async.
-ProcessRequest: TypeAlias = Callable[
-    ["Request"], "Response | None | Awaitable[Response | None]"
-]
+ProcessRequest: TypeAlias = Callable[["Request"], "Response | None | Awaitable[Response | None]"]
 _Verdict: TypeAlias = bool | Awaitable[bool]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 #: An origin as browsers send it (RFC 6454, section 6.1): scheme, host, perhaps a port.
-_ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@\s:\[\]]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_ORIGIN: Final = re.compile(
+    r"([a-z][a-z0-9+.-]*)://([^/?#@\s:\[\]]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
+)
 _HOST: Final = re.compile(r"([^/?#@\s:\[\]]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 
 
@@ -45,8 +45,8 @@ def all_of(*hooks: ProcessRequest) -> ProcessRequest:
     return process_request
 
 
-async def _awaited(answer: Response | None | Awaitable[Response | None]) -> Response | None:
-    return await answer if inspect.isawaitable(answer) else answer  # type: ignore[return-value]
+async def _awaited(answer: Response | Awaitable[Response | None] | None) -> Response | None:
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 def health(path: str = "/healthz") -> ProcessRequest:
@@ -255,5 +255,7 @@ def _parse_pattern(entry: str) -> _Pattern:
             "'*.example.com', 'same' or '*'"
         )
     if "*" in pattern.host.removeprefix("*."):
-        raise ValueError(f"not an origin: {entry!r}; '*' may only stand for leading labels, as in '*.example.com'")
+        raise ValueError(
+            f"not an origin: {entry!r}; '*' may only stand for leading labels, as in '*.example.com'"
+        )
     return pattern

@@ -40,9 +40,7 @@ if TYPE_CHECKING:
     from .protocol.http import HeadersLike, Request
 
     Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
-    SubprotocolChoice: TypeAlias = (
-        Sequence[str] | Callable[[Request, Sequence[str]], str | None]
-    )
+    SubprotocolChoice: TypeAlias = Sequence[str] | Callable[[Request, Sequence[str]], str | None]
 
 _logger: Final = logging.getLogger("trio_ws.server")
 
@@ -301,7 +299,10 @@ class Server:
         retry = [("Retry-After", "5")]
         if self._draining:
             return Response.text(503, "This server is going away\n", retry)
-        if options.max_connections is not None and len(self._connections) >= options.max_connections:
+        if (
+            options.max_connections is not None
+            and len(self._connections) >= options.max_connections
+        ):
             return Response.text(503, "This server has as many connections as it takes\n", retry)
         per_host = options.max_connections_per_host
         if per_host is not None and self._hosts[_host_group(peer)] >= per_host:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -73,8 +74,8 @@ async def open_pair(
     negotiated = ours.receive_data(head)
     assert negotiated is not None
     assert not isinstance(negotiated, Response)
-    settings = {"compression": compression, "limits": limits, "timeouts": timeouts}
-    client = make_connection(here, ours.request, negotiated, client=True, **settings)
-    server = make_connection(there, request, agreed, client=False, **settings)
+    connect = partial(make_connection, compression=compression, limits=limits, timeouts=timeouts)
+    client = connect(here, ours.request, negotiated, client=True)
+    server = connect(there, request, agreed, client=False)
     async with hold_open(server), hold_open(client):
         yield Pair(client, server)

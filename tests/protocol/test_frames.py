@@ -87,7 +87,10 @@ def test_a_broken_rule_is_found_as_soon_as_its_bytes_are_there(
 
 
 @given(
-    st.sampled_from(list(Opcode)), st.booleans(), st.binary(min_size=4, max_size=4), st.integers(0, 70_000)
+    st.sampled_from(list(Opcode)),
+    st.booleans(),
+    st.binary(min_size=4, max_size=4),
+    st.integers(0, 70_000),
 )
 def test_parsing_any_prefix_of_a_header_waits_for_more(
     opcode: Opcode, masked: bool, key: bytes, length: int
@@ -105,7 +108,9 @@ def test_parsing_any_prefix_of_a_header_waits_for_more(
 # The hot loop
 
 
-def take(data: bytes, *, masked: bool = False, max_size: int = 1 << 20, position: int = 0) -> object:
+def take(
+    data: bytes, *, masked: bool = False, max_size: int = 1 << 20, position: int = 0
+) -> object:
     messages: list[str | bytes] = []
     stop = take_whole_messages(
         data, position, masked=masked, max_size=max_size, append=messages.append

@@ -51,17 +51,19 @@ def serve(
         int, typer.Option(min=0, max=65535, help="The TCP port; 0 takes any free one.")
     ] = 8765,
     path: Annotated[
-        Optional[str],  # noqa: UP045  Typer evaluates it
+        Optional[str],
         typer.Option(help="Serve this path only; others are answered 404. By default, every path."),
     ] = None,
     tls_cert: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[Path],
         typer.Option(exists=True, dir_okay=False, help="Serve wss with this certificate (PEM)."),
     ] = None,
     tls_key: Annotated[
-        Optional[Path],  # noqa: UP045
+        Optional[Path],
         typer.Option(
-            exists=True, dir_okay=False, help="The certificate's key, where it is a file of its own."
+            exists=True,
+            dir_okay=False,
+            help="The certificate's key, where it is a file of its own.",
         ),
     ] = None,
     compress: _Compress = False,
@@ -96,9 +98,7 @@ def serve(
 
 @app.command()
 def client(
-    url: Annotated[
-        str, typer.Argument(help="ws://, wss://, or ws+unix:/path/to/socket:/resource")
-    ],
+    url: Annotated[str, typer.Argument(help="ws://, wss://, or ws+unix:/path/to/socket:/resource")],
     compress: _Compress = False,
     max_size: _MaxSize = 1 << 20,
     connect_timeout: Annotated[

@@ -6,6 +6,7 @@ import enum
 import ssl
 import sys
 import traceback
+from contextlib import suppress
 
 from .._close import CLEAN_CODES
 from .._errors import (
@@ -55,11 +56,9 @@ def exit_code(error: BaseException) -> int:
 def say(text: str) -> None:
     """Tell the user something: on stderr, in one line, safe for a terminal."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    try:
+    # Nobody may be reading stderr either.
+    with suppress(OSError):
         print(f"trio-ws: {printable}", file=sys.stderr, flush=True)
-    except OSError:
-        # Nobody reads stderr either.
-        pass
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -58,7 +58,7 @@ def parse_extensions(value: str) -> tuple[Extension, ...]:
       ValueError: it does not follow the grammar.
     """
     scanner = _Scanner(value)
-    extensions = []
+    extensions: list[Extension] = []
     while True:
         scanner.skip(_BLANK + ",")
         if scanner.at_end:

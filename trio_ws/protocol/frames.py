@@ -106,7 +106,9 @@ def parse_header(data: bytes, position: int, *, masked: bool) -> FrameHeader | N
         return None
     second = data[position + 1]
     if bool(second & _MASKED) is not masked:
-        raise Violation(1002, "unmasked frame from a client" if masked else "masked frame from a server")
+        raise Violation(
+            1002, "unmasked frame from a client" if masked else "masked frame from a server"
+        )
     short = second & 0x7F
     if opcode >= Opcode.CLOSE and short > MAX_CONTROL_PAYLOAD:
         raise Violation(1002, "control frame longer than 125 bytes")
@@ -120,7 +122,12 @@ def parse_header(data: bytes, position: int, *, masked: bool) -> FrameHeader | N
         return None
     first = data[position]
     return FrameHeader(
-        opcode, bool(first & FIN), bool(first & RSV1), length, data[key_start:payload_start], payload_start
+        opcode,
+        bool(first & FIN),
+        bool(first & RSV1),
+        length,
+        data[key_start:payload_start],
+        payload_start,
     )
 
 
@@ -148,7 +155,12 @@ def _checked_length(encoded: bytes) -> int:
 
 
 def take_whole_messages(
-    data: bytes, position: int, *, masked: bool, max_size: int, append: Callable[[str | bytes], object]
+    data: bytes,
+    position: int,
+    *,
+    masked: bool,
+    max_size: int,
+    append: Callable[[str | bytes], object],
 ) -> int:
     """Hand the whole, unfragmented messages that begin at *position* to *append*.
 

@@ -83,9 +83,11 @@ def _bad(status: int, problem: str, headers: HeadersLike = ()) -> BadRequest:
     return BadRequest(problem, Response.text(status, f"{problem}\n", headers))
 
 
-def _decoded(headers: h11.Headers) -> Headers:
+def _decoded(event: h11.Request | h11.Response | h11.InformationalResponse) -> Headers:
+    # raw_items() keeps the names as they were spelled.
     return Headers(
-        (name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw_items()
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in event.headers.raw_items()
     )
 
 
@@ -129,7 +131,7 @@ class ServerHandshake:
         request = Request(
             event.method.decode("ascii"),
             event.target.decode("latin-1"),
-            _decoded(event.headers),
+            _decoded(event),
             event.http_version.decode("ascii"),
         )
         self._check(request)
@@ -210,7 +212,9 @@ class ServerHandshake:
             answer.append(("Sec-WebSocket-Protocol", subprotocol))
         if chosen is not None:
             answer.append(("Sec-WebSocket-Extensions", format_extensions([chosen[1]])))
-        response = Response(101, Headers([*answer, *Headers(headers).raw]), b"", "Switching Protocols")
+        response = Response(
+            101, Headers([*answer, *Headers(headers).raw]), b"", "Switching Protocols"
+        )
         event = h11.InformationalResponse(
             status_code=101, headers=list(response.headers.raw), reason=b"Switching Protocols"
         )
@@ -341,12 +345,12 @@ class ClientHandshake:
         )
         self._answer: Response | None = None
         self._body = bytearray()
-        self.request = Request("GET", target, Headers(self._headers(host, origin, Headers(headers))))
+        self.request = Request(
+            "GET", target, Headers(self._headers(host, origin, Headers(headers)))
+        )
         self._event = self._as_event()
 
-    def _headers(
-        self, host: str, origin: str | None, additional: Headers
-    ) -> list[tuple[str, str]]:
+    def _headers(self, host: str, origin: str | None, additional: Headers) -> list[tuple[str, str]]:
         headers = [
             ("Host", host),
             ("Upgrade", "websocket"),
@@ -462,7 +466,9 @@ class ClientHandshake:
         if not values:
             return None
         if len(values) > 1 or values[0].strip() not in self._subprotocols:
-            raise BadResponse(f"the server chose a subprotocol that was not offered: {values[0][:40]!r}")
+            raise BadResponse(
+                f"the server chose a subprotocol that was not offered: {values[0][:40]!r}"
+            )
         return values[0].strip()
 
     def _agreed_extensions(
@@ -481,4 +487,4 @@ class ClientHandshake:
 
 def _as_response(event: h11.Response | h11.InformationalResponse) -> Response:
     reason = bytes(event.reason).decode("latin-1")
-    return Response(event.status_code, _decoded(event.headers), b"", reason)
+    return Response(event.status_code, _decoded(event), b"", reason)

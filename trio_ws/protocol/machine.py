@@ -247,8 +247,10 @@ class Machine:
             stop = header.payload_start + header.length
             if stop > end:
                 break
-            payload = mask(data[header.payload_start : stop], header.key) if masked else (
-                data[header.payload_start : stop]
+            payload = (
+                mask(data[header.payload_start : stop], header.key)
+                if masked
+                else (data[header.payload_start : stop])
             )
             events.append(self._control_event(header, payload))
             position = stop
@@ -413,7 +415,9 @@ class Machine:
             raise ValueError(f"a control frame carries at most 125 bytes, not {len(payload)}")
         return self._frame(opcode, payload)
 
-    def _frame(self, opcode: Opcode, payload: bytes, *, fin: bool = True, rsv1: bool = False) -> bytes:
+    def _frame(
+        self, opcode: Opcode, payload: bytes, *, fin: bool = True, rsv1: bool = False
+    ) -> bytes:
         key = self._masking_keys.next() if self.client else b""
         return encode_frame(opcode, payload, key, fin=fin, rsv1=rsv1)
 

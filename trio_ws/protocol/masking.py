@@ -46,7 +46,7 @@ def mask_pure(data: Buffer, key: bytes, offset: int = 0) -> bytes:
 try:
     if os.environ.get("TRIO_WS_NO_SPEEDUPS"):
         raise ImportError("switched off by TRIO_WS_NO_SPEEDUPS")
-    from ._speedups import mask
+    from ._speedups import mask as mask
 except ImportError:
     mask = mask_pure
 

@@ -1,0 +1,39 @@
+"""The client that Autobahn's fuzzing server talks to: ``echo_client.py URL AGENT FIRST LAST``."""
+
+from __future__ import annotations
+
+import sys
+
+import trio
+
+import trio_ws
+
+LIMITS = trio_ws.Limits(max_message_size=64 << 20, max_inflate_ratio=2000)
+
+
+def connect(url: str) -> trio_ws.connect:  # type: ignore[valid-type]
+    return trio_ws.connect(url, compression=trio_ws.Compression(threshold=0), limits=LIMITS, proxy=None)
+
+
+async def main(url: str, agent: str) -> None:
+    async with connect(f"{url}/getCaseCount") as ws:
+        count = int(await ws.receive())
+    for case in range(1, count + 1):
+        await run_case(f"{url}/runCase?case={case}&agent={agent}")
+    async with connect(f"{url}/updateReports?agent={agent}") as ws:
+        async for _ in ws:
+            pass
+
+
+async def run_case(url: str) -> None:
+    """Echo until the case ends; how it ended is Autobahn's to judge."""
+    try:
+        async with connect(url) as ws:
+            async for message in ws:
+                await ws.send(message)
+    except (trio_ws.ConnectionClosed, trio.BrokenResourceError):
+        pass
+
+
+if __name__ == "__main__":
+    trio.run(main, *sys.argv[1:3])
