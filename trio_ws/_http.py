@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .protocol.http import Request
 
 #: A hook, sync or async.
-ProcessRequest: TypeAlias = Callable[["Request"], "Response | None | Awaitable[Response | None]"]
+ProcessRequest: TypeAlias = Callable[["Request"], "Response | Awaitable[Response | None] | None"]
 _Verdict: TypeAlias = bool | Awaitable[bool]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -130,7 +130,7 @@ def _check_token(tokens: Iterable[str]) -> Callable[[str], bool]:
     def check(token: str) -> bool:
         given = token.encode()
         # Every one is compared, whichever fits.
-        return any([hmac.compare_digest(one, given) for one in known])
+        return sum(hmac.compare_digest(one, given) for one in known) > 0
 
     return check
 
@@ -256,6 +256,6 @@ def _parse_pattern(entry: str) -> _Pattern:
         )
     if "*" in pattern.host.removeprefix("*."):
         raise ValueError(
-            f"not an origin: {entry!r}; '*' may only stand for leading labels, as in '*.example.com'"
+            f"not an origin: {entry!r}; '*' stands for leading labels only, as in '*.example.com'"
         )
     return pattern

@@ -11,7 +11,6 @@ import inspect
 import ipaddress
 import logging
 import random
-import ssl
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from .protocol.handshake import BadRequest, ServerHandshake
 from .protocol.http import Response
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from os import PathLike
     from typing import TypeAlias
@@ -373,7 +373,7 @@ class Server:
         await connection.wait_read()
         await trio.sleep(self._options.timeouts.handler_grace)
         _logger.info(
-            "%s: the handler went on for %g s after its connection had ended (%s), and is cancelled",
+            "%s: the handler, still running %g s after its connection ended (%s), is cancelled",
             connection.id,
             self._options.timeouts.handler_grace,
             reason,

@@ -130,7 +130,8 @@ class Compression:
             raise ValueError(f"Compression.window_bits must be 9 to 15, not {self.window_bits!r}")
         if self.peer_window_bits is not None and not 9 <= self.peer_window_bits <= 15:
             raise ValueError(
-                f"Compression.peer_window_bits must be 9 to 15 or None, not {self.peer_window_bits!r}"
+                "Compression.peer_window_bits must be 9 to 15 or None, "
+                f"not {self.peer_window_bits!r}"
             )
         if not 1 <= self.memory_level <= 9:
             raise ValueError(f"Compression.memory_level must be 1 to 9, not {self.memory_level!r}")

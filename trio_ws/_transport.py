@@ -31,8 +31,9 @@ WRITE_SLICE: Final = 64 * 1024
 class Transport(ABC):
     """Reads, writes and closes.
 
-    `writes_inline` tells whether `write_now` ever takes anything. Every call raises `trio.BrokenResourceError` when the network failed and
-    `trio.ClosedResourceError` after `abort` or `aclose`.
+    `writes_inline` tells whether `write_now` ever takes anything. Every call raises
+    `trio.BrokenResourceError` when the network failed and `trio.ClosedResourceError` after
+    `abort` or `aclose`.
     """
 
     __slots__ = ("local_address", "remote_address")
@@ -198,7 +199,7 @@ class StreamTransport(Transport):
             await self._stream.aclose()
 
     async def _unless_aborted(
-        self, call: Callable[[Unpack[_Args]], Awaitable[_T]], *args: Unpack[_Args]
+        self, call: Callable[[Unpack[_Args]], Awaitable[_T]], *args: *_Args
     ) -> _T:
         if self._aborted:
             raise trio.ClosedResourceError("the transport was closed here")

@@ -1,8 +1,9 @@
-"""The client that Autobahn's fuzzing server talks to: ``echo_client.py URL AGENT FIRST LAST``."""
+"""The client that Autobahn's fuzzing server talks to: ``echo_client.py URL AGENT``."""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import trio
 
@@ -11,8 +12,9 @@ import trio_ws
 LIMITS = trio_ws.Limits(max_message_size=64 << 20, max_inflate_ratio=2000)
 
 
-def connect(url: str) -> trio_ws.connect:  # type: ignore[valid-type]
-    return trio_ws.connect(url, compression=trio_ws.Compression(threshold=0), limits=LIMITS, proxy=None)
+connect = partial(
+    trio_ws.connect, compression=trio_ws.Compression(threshold=0), limits=LIMITS, proxy=None
+)
 
 
 async def main(url: str, agent: str) -> None:
@@ -36,4 +38,4 @@ async def run_case(url: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:3])
+    trio.run(main, sys.argv[1], sys.argv[2])

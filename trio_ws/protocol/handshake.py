@@ -20,12 +20,12 @@ import h11
 
 from .._settings import Limits
 from . import deflate
-from .deflate import DeflateParameters
 from .extensions import Extension, format_extensions, is_token, parse_extensions, parse_tokens
 from .http import Headers, HeadersLike, Request, Response, reason_phrase
 
 if TYPE_CHECKING:
     from .._settings import Compression
+    from .deflate import DeflateParameters
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION: Final = "13"
