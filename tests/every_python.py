@@ -41,7 +41,7 @@ def run(version: str, interpreter: str, arguments: list[str]) -> bool:
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([interpreter, "-m", "venv", environment], check=True)
-    install = [
+    install: list[str | Path] = [
         python,
         "-m",
         "pip",
@@ -53,7 +53,7 @@ def run(version: str, interpreter: str, arguments: list[str]) -> bool:
     ]
     subprocess.run(install, cwd=ROOT, check=True)
     print(f"--- Python {version} ({interpreter})", flush=True)
-    command = [python, "-m", "pytest", "-q", "-n", "auto", *arguments]
+    command: list[str | Path] = [python, "-m", "pytest", "-q", "-n", "auto", *arguments]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 

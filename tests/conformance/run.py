@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -91,7 +92,7 @@ def install_wstest(python: str) -> Path:
             check=True,
             env={**os.environ, "PYTHONPATH": str(tools)},
         )
-        pip = [ENVIRONMENT / "bin" / "pip", "install", *quiet, "autobahntestsuite"]
+        pip = [str(ENVIRONMENT / "bin" / "pip"), "install", *quiet, "autobahntestsuite"]
         subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
     return wstest
 
@@ -118,9 +119,18 @@ async def start_wstest(wstest: Path, mode: str, folder: Path) -> asyncio.subproc
     log = (folder / "wstest.log").open("w")
     try:
         specification = folder / "spec.json"
-        return await start(wstest, "-m", mode, "-s", specification, stdout=log, stderr=log)
+        # -u 0: without the page that the fuzzing server would serve on a fixed port.
+        arguments = ["-m", mode, "-u", "0", "-s", str(specification)]
+        return await start(wstest, *arguments, stdout=log, stderr=log)
     finally:
         log.close()
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    # It may have ended by itself.
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
 
 
 def prepare(run: Run, number: int, specification: dict[str, object]) -> Path:
@@ -148,8 +158,7 @@ async def test_server(wstest: Path, run: Run, number: int, cases: list[str]) -> 
         fuzzer = await start_wstest(wstest, "fuzzingclient", folder)
         await fuzzer.wait()
     finally:
-        server.kill()
-        await server.wait()
+        await stop(server)
     return folder
 
 
@@ -169,8 +178,7 @@ async def test_client(wstest: Path, run: Run, number: int, cases: list[str]) -> 
         if await client.wait() != 0:
             raise SystemExit(f"the echo client failed on cases {cases}")
     finally:
-        fuzzer.kill()
-        await fuzzer.wait()
+        await stop(fuzzer)
     return folder
 
 

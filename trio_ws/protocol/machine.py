@@ -219,6 +219,7 @@ class Machine:
         self.streaming = True
         if self._assembly is None or not self._assembly.buffer:
             return None
+        self._assembly.parted = True
         return self._assembly.take_part(final=False)
 
     def _stop_receiving(self) -> None:
