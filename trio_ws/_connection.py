@@ -20,7 +20,7 @@ How a connection ends:
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from time import perf_counter
@@ -45,7 +45,7 @@ from .protocol.deflate import PerMessageDeflate
 from .protocol.machine import Close, Failure, Machine, Part, Ping, Pong, encode_close
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from ._settings import Compression, Limits, Timeouts
     from .protocol.extensions import Extension
@@ -683,7 +683,12 @@ def _normalized(message: object) -> str | bytes:
 
 async def _as_async(parts: object) -> AsyncGenerator[str | BytesLike]:
     """Iterate over whatever kind of iterable *parts* is."""
-    if isinstance(parts, AsyncIterable):
+    if isinstance(parts, AsyncGenerator):
+        # It is used up here, so nobody else will close it.
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
+    elif isinstance(parts, AsyncIterable):
         async for part in parts:
             yield part
     elif isinstance(parts, Iterable) and not isinstance(parts, Mapping):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -48,10 +48,16 @@ async def open_listeners(
             opened = [_with_tls(listener, ssl_context) for listener in opened]
         yield [*opened, *given]
     finally:
-        for listener in [*opened, *given]:
-            await trio.aclose_forcefully(listener)
         if path is not None:
             _remove_socket(path)
+        await close_all([*opened, *given])
+
+
+async def close_all(listeners: Iterable[trio.abc.Listener[Any]]) -> None:
+    """Close every one of *listeners*. Cancelled, or one of them failing: every one all the same."""
+    async with AsyncExitStack() as stack:
+        for listener in listeners:
+            stack.push_async_callback(trio.aclose_forcefully, listener)
 
 
 def addresses_of(listeners: Iterable[trio.abc.Listener[Any]]) -> tuple[object, ...]:

@@ -21,7 +21,7 @@ import trio
 from ._connection import make_connection
 from ._errors import ConnectionClosed
 from ._http import Origins
-from ._listen import addresses_of, open_listeners
+from ._listen import addresses_of, close_all, open_listeners
 from ._settings import Limits, Timeouts
 from ._transport import underlying_socket
 from .protocol.handshake import BadRequest, ServerHandshake
@@ -199,14 +199,9 @@ class Server:
                             for listener in self._listeners:
                                 accepting.start_soon(self._accept, listener, connections)
                             task_status.started(self)
-                    await self._close_listeners()
+                    await close_all(self._listeners)
         finally:
-            await self._close_listeners()
             self._finished.set()
-
-    async def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            await trio.aclose_forcefully(listener)
 
     async def _accept(self, listener: trio.abc.Listener[Any], connections: trio.Nursery) -> None:
         short = False

@@ -1,0 +1,116 @@
+"""Sweeps: a scenario, cancelled at its every checkpoint, or cut after its every byte.
+
+`cancel_sweep` finds out how many checkpoints a scenario has by running it, and then runs it once
+for each of them with the cancellation arriving there. The scenario's own assertions say what
+must hold afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+import trio.testing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+#: A scenario with more is not meant.
+MAX_CHECKPOINTS = 2_000
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope when one task is about to run for the k-th time."""
+
+    def __init__(self, task: trio.lowlevel.Task, scope: trio.CancelScope, at: int) -> None:
+        self._task = task
+        self._scope = scope
+        self._left = at
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            if self._left == 0:
+                self._scope.cancel()
+            self._left -= 1
+
+
+async def cancel_sweep(
+    scenario: Callable[[], Awaitable[None]], check: Callable[[bool], Awaitable[None]]
+) -> int:
+    """Run *scenario* with a cancellation at its k-th step, for every k.
+
+    *check* is awaited after each run and told whether the scenario was cancelled. Returns how
+    many steps were swept.
+    """
+    for step in range(MAX_CHECKPOINTS):
+        cancelled = await _cancelled_at(step, scenario)
+        await check(cancelled)
+        await no_tasks_left()
+        if not cancelled:
+            return step
+    raise AssertionError("the scenario does not end")
+
+
+async def _cancelled_at(step: int, scenario: Callable[[], Awaitable[None]]) -> bool:
+    scope = trio.CancelScope()
+
+    async def run() -> None:
+        instrument = CancelAt(trio.lowlevel.current_task(), scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            with scope:
+                await scenario()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+    return scope.cancelled_caught
+
+
+async def no_tasks_left() -> None:
+    """Assert that nothing but the test runs in the caller's nurseries."""
+    for nursery in trio.lowlevel.current_task().child_nurseries:
+        assert not nursery.child_tasks
+
+
+class CutStream(trio.abc.HalfCloseableStream):
+    """A stream whose transport fails once *budget* bytes have gone in one direction."""
+
+    def __init__(
+        self, inner: trio.abc.Stream, *, send: int | None = None, receive: int | None = None
+    ) -> None:
+        self._inner = inner
+        self._send = send
+        self._receive = receive
+
+    async def _cut(self) -> None:
+        await trio.aclose_forcefully(self._inner)
+        raise trio.BrokenResourceError("cut")
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._send is not None and len(data) > self._send:
+            await self._inner.send_all(bytes(data)[: self._send])
+            await self._cut()
+        await self._inner.send_all(data)
+        if self._send is not None:
+            self._send -= len(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._receive is None:
+            return bytes(await self._inner.receive_some(max_bytes))
+        if self._receive == 0:
+            await self._cut()
+        data = bytes(await self._inner.receive_some(min(max_bytes or 65536, self._receive)))
+        self._receive -= len(data)
+        return data
+
+    async def send_eof(self) -> None:
+        assert isinstance(self._inner, trio.abc.HalfCloseableStream)
+        await self._inner.send_eof()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

@@ -1,0 +1,1102 @@
+"""What a `WebSocket` promises, and what the built-in engine adds to that.
+
+The first part runs over memory streams, plain sockets and TLS alike.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+import trio_ws
+from tests.sweeps import CutStream, cancel_sweep
+from trio_ws import (
+    CloseReason,
+    Compression,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    Limits,
+    MessageTooBig,
+    ProtocolViolation,
+    Timeouts,
+)
+from trio_ws._close import ClosedBy
+from trio_ws._connection import Connection
+from trio_ws.protocol.frames import Opcode, encode_frame
+from trio_ws.testing import Pair, open_pair
+
+if TYPE_CHECKING:
+    import ssl
+    from contextlib import AbstractAsyncContextManager
+
+    from trio.testing import MockClock
+
+Streams: TypeAlias = tuple[trio.abc.Stream, trio.abc.Stream]
+OpenPair: TypeAlias = Callable[..., "AbstractAsyncContextManager[Pair]"]
+
+KEY = b"\x01\x02\x03\x04"
+
+
+async def socket_streams() -> Streams:
+    """Two plain sockets, connected over loopback."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port = listener.socket.getsockname()[1]
+        client = await trio.open_tcp_stream("127.0.0.1", port)
+        server = await listener.accept()
+    return client, server
+
+
+@pytest.fixture(scope="session")
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    import ssl as ssl_module
+
+    authority = trustme.CA()
+    client = ssl_module.create_default_context()
+    server = ssl_module.create_default_context(ssl_module.Purpose.CLIENT_AUTH)
+    authority.configure_trust(client)
+    authority.issue_cert("testserver").configure_cert(server)
+    return client, server
+
+
+async def tls_streams(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Streams:
+    here, there = await socket_streams()
+    client = trio.SSLStream(here, contexts[0], server_hostname="testserver", https_compatible=True)
+    server = trio.SSLStream(there, contexts[1], server_side=True, https_compatible=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.do_handshake)
+        nursery.start_soon(server.do_handshake)
+    return client, server
+
+
+@pytest.fixture(params=["memory", "socket", "tls"])
+def pair(request: pytest.FixtureRequest, tls_contexts: Any) -> OpenPair:
+    """`open_pair`, over each kind of stream."""
+
+    @asynccontextmanager
+    async def open_over(**options: Any) -> AsyncIterator[Pair]:
+        streams: Streams = trio.testing.lockstep_stream_pair()
+        if request.param == "socket":
+            streams = await socket_streams()
+        elif request.param == "tls":
+            streams = await tls_streams(tls_contexts)
+        async with open_pair(streams=streams, **options) as both:
+            yield both
+
+    return open_over
+
+
+# Messages
+
+
+async def test_messages_go_both_ways_in_order(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        for message in ("a", b"b", "", b"", "κόσμε", bytes(range(256))):
+            await client.send(message)
+            await server.send(message)
+        for message in ("a", b"b", "", b"", "κόσμε", bytes(range(256))):
+            assert await server.receive() == message
+            assert await client.receive() == message
+
+
+async def test_a_large_message_arrives_whole(pair: OpenPair) -> None:
+    async with pair(limits=Limits(max_message_size=None)) as (client, server):
+        large = bytes(range(256)) * 12_000
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, large)
+            nursery.start_soon(server.send, large.hex())
+            assert await server.receive() == large
+            assert await client.receive() == large.hex()
+
+
+async def test_many_small_messages_arrive_in_order(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+
+        async def send() -> None:
+            for number in range(5_000):
+                await client.send(str(number))
+            await client.aclose()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            assert [int(message) async for message in server] == list(range(5_000))
+
+
+async def test_an_echo_of_a_flood_is_complete(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+
+        async def echo() -> None:
+            async for message in server:
+                await server.send(message)
+
+        async def send() -> None:
+            for number in range(3_000):
+                await client.send(str(number))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(echo)
+            nursery.start_soon(send)
+            for number in range(3_000):
+                assert await client.receive() == str(number)
+            await client.aclose()
+
+
+@pytest.mark.parametrize("message", [bytearray(b"abc"), memoryview(b"abc")])
+async def test_bytes_like_goes_as_binary(pair: OpenPair, message: bytearray | memoryview) -> None:
+    async with pair() as (client, server):
+        await client.send(message)
+        client.send_nowait(message)
+        assert [await server.receive(), await server.receive()] == [b"abc", b"abc"]
+
+
+async def test_compression_is_used_and_can_be_overruled(pair: OpenPair) -> None:
+    async with pair(compression=Compression()) as (client, server):
+        for compress, expected in ((None, True), (False, False), (True, True)):
+            before = server.statistics().bytes_received
+            await client.send("spam " * 1000, compress=compress)
+            assert await server.receive() == "spam " * 1000
+            assert (server.statistics().bytes_received - before < 1000) is expected
+        assert client.extensions[0].name == server.extensions[0].name == "permessage-deflate"
+
+
+async def test_any_number_of_tasks_may_send(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+
+        async def send(name: int) -> None:
+            for number in range(100):
+                await client.send(f"{name} {number}")
+
+        async with trio.open_nursery() as nursery:
+            for name in range(10):
+                nursery.start_soon(send, name)
+            received = [str(await server.receive()).split() for _ in range(1000)]
+        for name in range(10):
+            assert [int(n) for who, n in received if int(who) == name] == list(range(100))
+
+
+async def test_only_one_task_may_receive(pair: OpenPair) -> None:
+    async with pair() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.receive)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.statistics().tasks_waiting_receive == 1
+        with pytest.raises(trio.BusyResourceError):
+            await server.receive()
+        await client.send("a")
+
+
+@pytest.mark.parametrize("message", [1, None, {"a": 1}, 1.5])
+async def test_other_types_are_refused(pair: OpenPair, message: object) -> None:
+    async with pair() as (client, server):
+        with pytest.raises(TypeError, match="a message is str, bytes-like"):
+            await client.send(message)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            client.send_nowait(message)  # type: ignore[arg-type]
+        await client.send("still fine")
+        assert await server.receive() == "still fine"
+
+
+async def test_text_with_a_lone_surrogate_is_refused(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        with pytest.raises(UnicodeEncodeError):
+            await client.send("\ud800")
+        await client.send("still fine")
+        assert await server.receive() == "still fine"
+
+
+# Fragmented messages
+
+
+async def test_an_iterable_goes_as_one_message(pair: OpenPair) -> None:
+    async def numbers() -> AsyncIterator[str]:
+        for number in range(5):
+            yield str(number)
+
+    async with pair() as (client, server):
+        await client.send(["a", "b", "c"])
+        await client.send(numbers())
+        binary: list[bytes | bytearray] = [b"x", bytearray(b"y")]
+        await client.send(binary)
+        await client.send([])
+        await client.send("end")
+        received = [await server.receive() for _ in range(4)]
+        assert received == ["abc", "01234", b"xy", "end"]
+
+
+async def test_other_messages_wait_while_a_fragmented_one_is_sent(pair: OpenPair) -> None:
+    halfway = trio.Event()
+
+    async def parts() -> AsyncIterator[str]:
+        yield "a"
+        await halfway.wait()
+        yield "b"
+
+    async with pair() as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(client.send, parts())
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with pytest.raises(trio.WouldBlock):
+            client.send_nowait("between")
+        nursery.start_soon(client.send, "after")
+        await client.ping()
+        halfway.set()
+        assert [await server.receive(), await server.receive()] == ["ab", "after"]
+
+
+async def test_a_fragmented_message_that_is_not_completed_closes_with_1011(pair: OpenPair) -> None:
+    async def parts() -> AsyncIterator[str]:
+        yield "a"
+        raise ValueError("no more")
+
+    async with pair() as (client, server):
+        with pytest.raises(ValueError, match="no more"):
+            await client.send(parts())
+        with pytest.raises(ConnectionClosedError) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1011
+
+
+async def test_one_that_fails_before_its_first_fragment_costs_nothing(pair: OpenPair) -> None:
+    async def parts() -> AsyncIterator[str]:
+        for part in ("a",):
+            if part:
+                raise ValueError("none at all")
+            yield part
+
+    async with pair() as (client, server):
+        with pytest.raises(ValueError, match="none at all"):
+            await client.send(parts())
+        with pytest.raises(TypeError, match="a message is str or bytes-like, not int"):
+            await client.send([1])  # type: ignore[arg-type]
+        await client.send("fine")
+        assert await server.receive() == "fine"
+
+
+async def test_mixed_fragments_are_refused(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        with pytest.raises(TypeError, match="all str or all bytes"):
+            await client.send(["a", b"b"])  # type: ignore[arg-type]
+        with pytest.raises(ConnectionClosedError):
+            await server.receive()
+
+
+async def test_the_end_of_the_connection_ends_a_fragmented_message(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+
+        async def parts() -> AsyncIterator[str]:
+            yield "a"
+            await server.aclose(4000)
+            yield "b"
+
+        with pytest.raises(ConnectionClosedError):
+            await client.send(parts())
+
+
+# Receiving as a stream
+
+
+async def test_a_message_can_be_received_as_a_stream(pair: OpenPair) -> None:
+    large = "κ" * 2_000_000
+    async with pair() as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, large)
+            async with server.receive_stream() as stream:
+                pieces = [piece async for piece in stream]
+            with pytest.raises(trio.EndOfChannel):
+                await stream.receive()
+        assert len(pieces) > 1
+        assert "".join(map(str, pieces)) == large
+
+
+async def test_short_messages_are_streams_of_one_piece(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        await client.send("a")
+        await client.send(b"b")
+        async with server.receive_stream() as stream:
+            assert [piece async for piece in stream] == ["a"]
+        async with server.receive_stream() as stream:
+            assert [piece async for piece in stream] == [b"b"]
+
+
+async def test_a_stream_left_early_costs_the_rest_of_its_message_only(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+
+        async def send() -> None:
+            await client.send(bytes(3_000_000))
+            await client.send("next")
+            await client.send("last")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            async with server.receive_stream() as stream:
+                await stream.receive()
+            async with server.receive_stream() as untouched:
+                pass
+            await untouched.aclose()
+            assert [await server.receive(), await server.receive()] == ["next", "last"]
+
+
+async def test_receive_joins_what_comes_in_parts_within_its_bound(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        server.receive_stream()
+
+        async def send() -> None:
+            await client.send(bytes(500_000))
+            await client.send("κ" * 200_000)
+            await client.send(bytes(2_000_000))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_closed, send)
+            assert await server.receive() == bytes(500_000)
+            assert await server.receive() == "κ" * 200_000
+            with pytest.raises(MessageTooBig):
+                await server.receive()
+
+
+async def test_a_receive_cancelled_between_parts_loses_none() -> None:
+    async with open_pair() as (client, server):
+        release = trio.Event()
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"a"
+            await release.wait()
+            yield b"b"
+
+        server.receive_stream()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, parts())
+            with trio.CancelScope() as scope:
+                nursery.start_soon(_cancel_when_blocked, scope)
+                await server.receive()
+            release.set()
+            await trio.testing.wait_all_tasks_blocked()
+            async with server.receive_stream() as stream:
+                assert [piece async for piece in stream] == [b"a", b"b", b""]
+
+
+async def test_streaming_can_begin_when_a_message_is_under_way() -> None:
+    async with open_pair() as (client, server):
+        release = trio.Event()
+
+        async def parts() -> AsyncIterator[str]:
+            yield "a"
+            await release.wait()
+            yield "b"
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, parts())
+            await trio.testing.wait_all_tasks_blocked()
+            async with server.receive_stream() as stream:
+                assert await stream.receive() == "a"
+                release.set()
+                assert [piece async for piece in stream] == ["b", ""]
+
+
+async def test_a_stream_ends_with_its_connection() -> None:
+    async def parts() -> AsyncIterator[str]:
+        yield "a"
+        raise ValueError
+
+    async with open_pair() as (client, server), server.receive_stream() as stream:
+        with pytest.raises(ValueError):
+            await client.send(parts())
+        assert await stream.receive() == "a"
+        with pytest.raises(ConnectionClosedError):
+            await stream.receive()
+
+
+async def _until_closed(function: Callable[[], Any]) -> None:
+    with suppress(trio_ws.ConnectionClosed, trio.ClosedResourceError):
+        await function()
+
+
+async def _cancel_when_blocked(scope: trio.CancelScope) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    scope.cancel()
+
+
+# Ping
+
+
+async def test_ping_measures_the_round_trip(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        assert client.latency is None
+        assert await client.ping() >= 0
+        assert await server.ping(b"payload") >= 0
+        assert client.latency is not None
+
+
+async def test_ping_time_is_exact_on_a_mock_clock(autojump_clock: MockClock) -> None:
+    here, there = trio.testing.lockstep_stream_pair()
+    async with open_pair(streams=(here, DelayedStream(there, 0.25))) as (client, _):
+        assert await client.ping() == pytest.approx(0.25)
+        assert client.latency == pytest.approx(0.25)
+
+
+class DelayedStream(trio.abc.HalfCloseableStream):
+    """Receives late."""
+
+    def __init__(self, inner: trio.abc.HalfCloseableStream, delay: float) -> None:
+        self._inner = inner
+        self._delay = delay
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data = bytes(await self._inner.receive_some(max_bytes))
+        await trio.sleep(self._delay)
+        return data
+
+    async def send_eof(self) -> None:
+        await self._inner.send_eof()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def test_bad_pings_are_refused(pair: OpenPair) -> None:
+    async with pair() as (client, _):
+        with pytest.raises(ValueError, match="at most 125 bytes"):
+            await client.ping(bytes(126))
+        assert client.statistics().pings_in_flight == 0
+
+
+async def test_ping_never_hangs_on_a_connection_that_ends(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        async with trio.open_nursery() as nursery:
+
+            async def ping() -> None:
+                with pytest.raises((trio.ClosedResourceError, ConnectionClosedError)):
+                    while True:
+                        await client.ping()
+
+            nursery.start_soon(ping)
+            nursery.start_soon(ping)
+            await client.ping()
+            server.abort()
+        with pytest.raises(ConnectionClosedError):
+            await client.ping()
+
+
+# Closing
+
+
+async def test_closing_hands_out_what_had_arrived(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        await client.send("a")
+        await client.send("b")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.aclose, 4321, "done")
+            assert [await server.receive(), await server.receive()] == ["a", "b"]
+            with pytest.raises(ConnectionClosedError) as caught:
+                await server.receive()
+        reason = caught.value.reason
+        assert (reason.code, reason.reason, reason.closed_by, reason.clean) == (
+            4321,
+            "done",
+            ClosedBy.REMOTE,
+            True,
+        )
+        await server.aclose()
+        assert client.close_reason == CloseReason(4321, "done", ClosedBy.LOCAL, clean=True)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1005])
+async def test_a_close_in_good_order_ends_iteration(pair: OpenPair, code: int) -> None:
+    async with pair() as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.aclose, code)
+            assert [message async for message in server] == []
+        with pytest.raises(ConnectionClosedOK):
+            await server.receive()
+        with pytest.raises(ConnectionClosedOK):
+            await server.send("a")
+        with pytest.raises(ConnectionClosedOK):
+            server.send_nowait("a")
+        assert isinstance(ConnectionClosedOK(CloseReason(1000)), trio.EndOfChannel)
+
+
+@pytest.mark.parametrize("code", [1002, 1008, 1011, 3000, 4999])
+async def test_any_other_close_is_an_error(pair: OpenPair, code: int) -> None:
+    async with pair() as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.aclose, code)
+            with pytest.raises(ConnectionClosedError) as caught:
+                async for _ in server:
+                    pass
+        assert caught.value.reason.code == code
+        assert isinstance(caught.value, trio.BrokenResourceError)
+
+
+async def test_after_closing_here_every_call_says_so(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        await server.send("never read")
+        await client.aclose()
+        await client.aclose(1001)
+        for call in (client.receive, client.ping, lambda: client.send("a")):
+            with pytest.raises(trio.ClosedResourceError, match="closed here"):
+                await call()
+        with pytest.raises(trio.ClosedResourceError):
+            client.send_nowait("a")
+        assert client.close_reason == CloseReason(1000, "", ClosedBy.LOCAL, clean=True)
+
+
+async def test_closing_wakes_everybody_who_waits(pair: OpenPair) -> None:
+    async with pair() as (client, _):
+
+        async def receive() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await client.receive()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await client.aclose()
+
+
+async def test_both_may_close_at_once(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.aclose, 4001)
+            nursery.start_soon(server.aclose, 4002)
+        assert client.close_reason is not None
+        assert server.close_reason is not None
+        assert client.close_reason.code == 4001
+        assert server.close_reason.code == 4002
+        assert client.close_reason.clean
+        assert server.close_reason.clean
+
+
+async def test_queued_messages_go_before_the_close_frame(pair: OpenPair) -> None:
+    async with pair(limits=Limits(max_message_size=None)) as (client, server):
+
+        async def send() -> None:
+            await client.send(bytes(3_000_000))
+            await client.aclose()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            assert [len(message) async for message in server] == [3_000_000]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1006, ""), (42, ""), (1000, "x" * 124)])
+async def test_a_bad_code_or_reason_is_refused_and_nothing_is_closed(
+    pair: OpenPair, code: int, reason: str
+) -> None:
+    async with pair() as (client, server):
+        with pytest.raises(ValueError):
+            await client.aclose(code, reason)
+        await client.send("still open")
+        assert await server.receive() == "still open"
+
+
+async def test_abort_cuts_the_connection(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        client.abort()
+        client.abort()
+        with pytest.raises(trio.ClosedResourceError):
+            await client.send("a")
+        with pytest.raises(ConnectionClosedError) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1006
+        assert not caught.value.reason.clean
+        assert client.close_reason == CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
+
+
+async def test_leaving_the_block_of_a_websocket_closes_it(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        async with client:
+            await client.send("a")
+        assert client.close_reason is not None
+        assert await server.receive() == "a"
+
+
+async def test_what_is_known_about_a_connection(pair: OpenPair) -> None:
+    async with pair(target="/path?query", subprotocols=["chat"]) as (client, server):
+        assert client.request.target == server.request.target == "/path?query"
+        assert client.subprotocol == server.subprotocol == "chat"
+        assert client.response.status == 101
+        assert client.extensions == ()
+        assert client.local_address == server.remote_address
+        assert client.remote_address == server.local_address
+        assert client.id != server.id
+        assert repr(client) == f"<Connection {client.id} /path?query: open>"
+        assert client.close_reason is None
+        await client.send("abc")
+        await server.receive()
+        statistics = server.statistics()
+        assert (statistics.messages_received, statistics.bytes_received) == (1, 9)
+        assert client.statistics().messages_sent == 1
+        await client.aclose()
+        assert "1000 (normal closure)" in repr(client)
+
+
+# Backpressure
+
+
+async def test_send_waits_for_a_peer_that_does_not_read(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        sent = 0
+
+        async def send() -> None:
+            nonlocal sent
+            while sent < 2_000:
+                await client.send(bytes(10_000))
+                sent += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            while not client.statistics().tasks_waiting_send:
+                await trio.testing.wait_all_tasks_blocked(0.005)
+            assert sent < 2_000
+            statistics = client.statistics()
+            assert 64 * 1024 < statistics.outbox_bytes < 64 * 1024 + 10_100
+            held = server.statistics()
+            assert held.inbox_messages < 64 + 10
+            with pytest.raises(trio.WouldBlock):
+                client.send_nowait("a")
+            for _ in range(2_000):
+                assert len(await server.receive()) == 10_000
+
+
+async def test_the_inbox_is_bounded_in_bytes(pair: OpenPair) -> None:
+    limits = Limits(inbox_bytes=50_000)
+    async with pair(limits=limits) as (client, server), trio.open_nursery() as nursery:
+        nursery.start_soon(_send_many, client, bytes(40_000), 1_000)
+        while not client.statistics().tasks_waiting_send:
+            await trio.testing.wait_all_tasks_blocked(0.005)
+        assert server.statistics().inbox_bytes <= 50_000 + 65_536
+        for _ in range(1_000):
+            await server.receive()
+
+
+async def _send_many(ws: trio_ws.WebSocket, message: bytes, count: int) -> None:
+    for _ in range(count):
+        await ws.send(message)
+
+
+async def test_control_frames_overtake_queued_data() -> None:
+    here, there = await socket_streams()
+    async with open_pair(streams=(here, there)) as (client, _):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_send_many, client, bytes(10_000), 10_000)
+                while not client.statistics().tasks_waiting_send:
+                    await trio.testing.wait_all_tasks_blocked(0.005)
+                assert isinstance(client, Connection)
+                client._send_ping(b"now")
+                assert client._outbox._control
+                scope.cancel()
+        client.abort()
+
+
+# Broken rules, seen from a raw peer
+
+
+@asynccontextmanager
+async def raw_client(**options: Any) -> AsyncIterator[tuple[trio.abc.Stream, trio_ws.WebSocket]]:
+    """A server's connection, and the bare stream that its client holds."""
+    here, there = trio.testing.memory_stream_pair()
+    async with AsyncExitStack() as stack:
+        idle, _ = trio.testing.memory_stream_pair()
+        pair = await stack.enter_async_context(open_pair(streams=(idle, there), **options))
+        pair.client.abort()
+        yield here, pair.server
+
+
+async def read_to_end(stream: trio.abc.Stream) -> bytes:
+    data = b""
+    while piece := await stream.receive_some():
+        data += piece
+    return data
+
+
+async def test_a_message_before_a_broken_rule_is_answered_before_the_close() -> None:
+    async with raw_client() as (stream, server):
+        await stream.send_all(
+            encode_frame(Opcode.TEXT, b"hello", KEY)
+            + encode_frame(Opcode.TEXT, b"x", KEY, rsv1=True)
+        )
+        async with trio.open_nursery() as nursery:
+
+            async def echo() -> None:
+                with pytest.raises(ProtocolViolation) as caught:
+                    async for message in server:
+                        await server.send(message)
+                assert caught.value.reason.code == 1002
+
+            nursery.start_soon(echo)
+            await trio.testing.wait_all_tasks_blocked()
+            answer = bytes(await stream.receive_some())
+            echoed = encode_frame(Opcode.TEXT, b"hello")
+            assert answer.startswith(echoed)
+            assert answer[len(echoed) :][:1] == b"\x88"
+            assert answer[len(echoed) :][2:4] == (1002).to_bytes(2, "big")
+            await stream.aclose()
+
+
+async def test_a_message_before_a_close_frame_is_answered_before_the_close() -> None:
+    async with raw_client() as (stream, server):
+        await stream.send_all(
+            encode_frame(Opcode.TEXT, b"hello", KEY) + encode_frame(Opcode.CLOSE, b"\x03\xe8", KEY)
+        )
+        async for message in server:
+            await trio.testing.wait_all_tasks_blocked()
+            await server.send(message)
+        assert await read_to_end(stream) == encode_frame(Opcode.TEXT, b"hello") + encode_frame(
+            Opcode.CLOSE, b"\x03\xe8"
+        )
+
+
+async def test_a_handler_that_does_not_answer_delays_the_close_for_a_second_at_most(
+    autojump_clock: MockClock,
+) -> None:
+    async with raw_client() as (stream, server):
+        await stream.send_all(
+            encode_frame(Opcode.TEXT, b"hello", KEY) + encode_frame(Opcode.CLOSE, b"", KEY)
+        )
+        began = trio.current_time()
+        assert await read_to_end(stream) == encode_frame(Opcode.CLOSE, b"")
+        assert trio.current_time() - began == pytest.approx(1)
+        assert await server.receive() == "hello"
+        with pytest.raises(ConnectionClosedOK):
+            await server.receive()
+
+
+async def test_a_message_over_the_bound_is_refused_with_1009() -> None:
+    async with raw_client(limits=Limits(max_message_size=10)) as (stream, server):
+        await stream.send_all(encode_frame(Opcode.TEXT, bytes(11), KEY))
+        with pytest.raises(MessageTooBig) as caught:
+            await server.receive()
+        assert caught.value.reason == CloseReason(
+            1009, "message over 10 bytes", ClosedBy.LOCAL, clean=False
+        )
+        assert (await stream.receive_some())[2:4] == (1009).to_bytes(2, "big")
+        await stream.aclose()
+
+
+async def test_a_peer_that_ignores_our_failing_the_connection_is_cut_off(
+    autojump_clock: MockClock,
+) -> None:
+    async with raw_client() as (stream, server):
+        await stream.send_all(b"\xff\xff")
+        began = trio.current_time()
+        with pytest.raises(ProtocolViolation):
+            await server.receive()
+        await server.aclose()
+        assert trio.current_time() - began == pytest.approx(1)
+
+
+async def test_a_peer_that_does_not_answer_our_close_is_cut_off(autojump_clock: MockClock) -> None:
+    async with raw_client(timeouts=Timeouts(close_timeout=3)) as (stream, server):
+        began = trio.current_time()
+        await server.aclose()
+        assert trio.current_time() - began == pytest.approx(3)
+        assert server.close_reason == CloseReason(1000, "", ClosedBy.LOCAL, clean=False)
+        assert await read_to_end(stream) == encode_frame(Opcode.CLOSE, b"\x03\xe8")
+
+
+async def test_a_message_that_never_ends_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async with raw_client() as (stream, server):
+        await stream.send_all(encode_frame(Opcode.TEXT, b"hello", KEY)[:-1])
+        began = trio.current_time()
+        with pytest.raises(ProtocolViolation) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1008
+        assert trio.current_time() - began == pytest.approx(60)
+        await stream.aclose()
+
+
+async def test_an_idle_connection_is_left_alone(autojump_clock: MockClock) -> None:
+    async with open_pair() as (client, server):
+        await trio.sleep(80_000)
+        await client.send("hello")
+        assert await server.receive() == "hello"
+
+
+async def test_a_peer_that_stops_reading_for_good_is_given_up(autojump_clock: MockClock) -> None:
+    here, there = trio.testing.lockstep_stream_pair()
+    idle, _ = trio.testing.memory_stream_pair()
+    async with open_pair(streams=(idle, there)) as (other, server):
+        other.abort()
+        began = trio.current_time()
+        with pytest.raises(ConnectionClosedError) as caught:
+            while True:
+                await server.send(bytes(10_000))
+        assert trio.current_time() - began == pytest.approx(20)
+        assert caught.value.reason.reason == "the peer stopped reading"
+        await here.aclose()
+
+
+async def test_pongs_answer_pings_and_are_bounded() -> None:
+    async with raw_client() as (stream, server):
+        await stream.send_all(
+            b"".join(encode_frame(Opcode.PING, bytes([n]), KEY) for n in range(100))
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        answers = await stream.receive_some(100_000)
+        assert answers.endswith(encode_frame(Opcode.PONG, bytes([99])))
+        assert len(answers) <= 17 * 3
+        await stream.send_all(encode_frame(Opcode.PING, b"x", KEY) * 2)
+        with pytest.raises(ProtocolViolation) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1008
+        await stream.aclose()
+
+
+async def test_pings_at_a_moderate_rate_go_on_for_ever(autojump_clock: MockClock) -> None:
+    async with raw_client() as (stream, server):
+        for _ in range(500):
+            await stream.send_all(encode_frame(Opcode.PING, b"x", KEY))
+            assert await stream.receive_some() == encode_frame(Opcode.PONG, b"x")
+            await trio.sleep(0.05)
+        assert server.close_reason is None
+
+
+async def test_a_transport_that_fails_is_a_1006() -> None:
+    async with raw_client() as (stream, server):
+        await stream.aclose()
+        with pytest.raises(ConnectionClosedError) as caught:
+            await server.receive()
+        assert caught.value.reason == CloseReason(1006, "", ClosedBy.NETWORK, clean=False)
+
+
+async def test_pings_after_our_close_frame_are_not_answered() -> None:
+    async with raw_client() as (stream, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.send_all(
+                encode_frame(Opcode.PING, b"x", KEY)
+                + encode_frame(Opcode.TEXT, b"dropped", KEY)
+                + encode_frame(Opcode.CLOSE, b"", KEY)
+            )
+        assert await read_to_end(stream) == encode_frame(Opcode.CLOSE, b"\x03\xe8")
+
+
+# Cancellation
+
+
+async def test_a_cancelled_receive_leaves_the_message_for_the_next(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        with trio.move_on_after(0):
+            await server.receive()
+        await client.send("a")
+        await client.send("b")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await server.receive()
+        assert [await server.receive(), await server.receive()] == ["a", "b"]
+
+
+async def test_a_cancelled_send_sends_nothing(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.send("never")
+        await client.send("sent")
+        assert await server.receive() == "sent"
+
+
+async def test_cancelled_calls_on_a_flooded_connection_are_noticed_at_once() -> None:
+    async with open_pair() as (client, server):
+        for number in range(50):
+            client.send_nowait(str(number))
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.CancelScope() as scope:
+            await server.receive()
+            scope.cancel()
+            await server.receive()
+        assert scope.cancelled_caught
+        assert await server.receive() == "1"
+
+
+async def test_a_flood_lets_others_run() -> None:
+    async with open_pair(limits=Limits(inbox_messages=1000)) as (client, server):
+        for number in range(400):
+            client.send_nowait(str(number))
+        await trio.testing.wait_all_tasks_blocked()
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(400):
+                await server.receive()
+            nursery.cancel_scope.cancel()
+        # One turn each 64 messages; the other task's first one is spent on starting.
+        assert turns >= 400 // 64 - 1
+
+
+async def test_a_cancelled_close_still_sends_its_frame_where_the_socket_takes_it() -> None:
+    async with open_pair(streams=await socket_streams()) as (client, server):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await client.aclose(4000, "in a hurry")
+        with pytest.raises(ConnectionClosedError) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 4000
+
+
+async def test_cancel_sweep_over_a_conversation() -> None:
+    """Whatever is cancelled where: what `send` said is true, and nothing stays behind."""
+    sent: list[str] = []
+    received: list[str] = []
+
+    async def scenario() -> None:
+        sent.clear()
+        received.clear()
+        async with open_pair() as (client, server), trio.open_nursery() as nursery:
+
+            async def echo() -> None:
+                async for message in server:
+                    received.append(str(message))
+                    await server.send(message)
+
+            nursery.start_soon(echo)
+            for number in range(3):
+                await client.send(str(number))
+                sent.append(str(number))
+                assert await client.receive() == str(number)
+            await client.ping()
+            await client.aclose()
+
+    async def check(cancelled: bool) -> None:
+        assert received == sent[: len(received)] or received[:-1] == sent
+        if not cancelled:
+            assert received == sent == ["0", "1", "2"]
+
+    assert await cancel_sweep(scenario, check) > 10
+
+
+async def test_cancel_sweep_over_concurrent_senders_and_a_large_message() -> None:
+    """Exactly the messages whose send returned are received, whole and in order."""
+    for step in range(60):
+        async with open_pair(streams=await socket_streams()) as (client, server):
+            returned: list[str] = []
+            scopes = {name: trio.CancelScope() for name in "ab"}
+
+            async def send(
+                name: str,
+                size: int,
+                scope: trio.CancelScope,
+                client: trio_ws.WebSocket = client,
+                returned: list[str] = returned,
+            ) -> None:
+                with scope:
+                    for number in range(10):
+                        await client.send(f"{name}{number}".ljust(size))
+                        returned.append(f"{name}{number}")
+
+            async def cancel(
+                steps: int = step, scopes: dict[str, trio.CancelScope] = scopes
+            ) -> None:
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                for scope in scopes.values():
+                    scope.cancel()
+
+            received: list[str] = []
+            async with trio.open_nursery() as nursery:
+                async with trio.open_nursery() as senders:
+                    senders.start_soon(send, "a", 0, scopes["a"])
+                    senders.start_soon(send, "b", 400_000, scopes["b"])
+                    senders.start_soon(cancel)
+                    nursery.start_soon(_collect, server, received)
+                await client.aclose()
+            assert sorted(received) == sorted(returned)
+            for name in "ab":
+                assert [one for one in received if one[0] == name] == [
+                    one for one in returned if one[0] == name
+                ]
+
+
+async def _collect(ws: trio_ws.WebSocket, received: list[str]) -> None:
+    async for message in ws:
+        received.append(str(message).rstrip())
+
+
+@pytest.mark.parametrize("direction", ["send", "receive"])
+async def test_cut_sweep(direction: str) -> None:
+    """Whatever byte the transport is cut after: an error that says so, and nothing doubled."""
+    messages = ["a", "b" * 200, "c"]
+    for budget in range(260):
+        here, there = trio.testing.memory_stream_pair()
+        cut = CutStream(here, **{direction: budget})
+        received: list[str] = []
+        async with (
+            open_pair(streams=(cut, there)) as (client, server),
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(_echo_until_end, server, received)
+            answers = await _converse(client, messages)
+        assert received == messages[: len(received)]
+        assert answers == messages[: len(answers)]
+        assert len(answers) <= len(received)
+        assert client.close_reason is not None
+        assert server.close_reason is not None
+
+
+async def _echo_until_end(ws: trio_ws.WebSocket, received: list[str]) -> None:
+    with suppress(ConnectionClosedError, ConnectionClosedOK):
+        async for message in ws:
+            received.append(str(message))
+            await ws.send(message)
+
+
+async def _converse(ws: trio_ws.WebSocket, messages: list[str]) -> list[str]:
+    answers: list[str] = []
+    with suppress(ConnectionClosedError, ConnectionClosedOK):
+        for message in messages:
+            await ws.send(message)
+            answers.append(str(await ws.receive()))
+        await ws.aclose()
+    return answers
+
+
+# Memory
+
+
+async def test_a_million_messages_leave_no_growth() -> None:
+    import tracemalloc
+
+    async with open_pair(limits=Limits(inbox_messages=10_000)) as (client, server):
+
+        async def round_of(count: int) -> None:
+            batch = 2_000
+            for _ in range(count // batch):
+                for _ in range(batch):
+                    client.send_nowait("x")
+                for _ in range(batch):
+                    await server.receive()
+
+        await round_of(20_000)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            await round_of(100_000)
+            tracemalloc.stop()
+            await round_of(880_000)
+            gc.collect()
+            tracemalloc.start()
+            await round_of(20_000)
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] - before < 100_000
+        finally:
+            tracemalloc.stop()
