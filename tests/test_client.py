@@ -1,0 +1,450 @@
+"""The client: opening, rejections, redirects, timeouts, and how the block is left."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+import trio_ws
+from tests.sweeps import CutStream, cancel_sweep
+from trio_ws import (
+    Compression,
+    ConnectionClosedError,
+    ConnectionRejected,
+    HandshakeTimeout,
+    InvalidHandshake,
+    InvalidURL,
+    Limits,
+    RedirectRefused,
+    Response,
+    Timeouts,
+    TooManyRedirects,
+)
+from trio_ws.protocol.handshake import accept_key
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from trio.testing import MockClock
+
+    from trio_ws import Request, Server, WebSocket
+
+connect = partial(trio_ws.connect, proxy=None)
+
+
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+@asynccontextmanager
+async def serving(handler: Any = echo, **options: Any) -> AsyncIterator[Server]:
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio_ws.serve, handler, "127.0.0.1", 0, **options)
+        yield await nursery.start(serve)
+        nursery.cancel_scope.cancel()
+
+
+def url(server: Server, target: str = "/") -> str:
+    return f"ws://127.0.0.1:{server.port}{target}"
+
+
+async def connect_to(answer: bytes, **options: Any) -> trio_ws.Request:
+    """Connect to a server that gives *answer*, whatever it is asked; return the request."""
+    here, there = trio.testing.memory_stream_pair()
+
+    async def answer_it() -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await there.receive_some()
+        key = head.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
+        await there.send_all(answer.replace(b"ACCEPT", accept_key(key).encode()))
+        await there.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_it)
+        try:
+            async with connect("ws://server/", stream=here, **options) as ws:
+                return ws.request
+        except BaseException as error:
+            failure = error
+    raise failure
+
+
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: ACCEPT\r\n"
+)
+
+
+# Opening
+
+
+async def test_a_conversation() -> None:
+    async with serving() as server, connect(url(server, "/chat?room=1")) as ws:
+        assert ws.request.target == "/chat?room=1"
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+
+
+async def test_what_a_client_sends_along() -> None:
+    seen: list[Request] = []
+
+    def look(request: Request) -> None:
+        seen.append(request)
+
+    async with serving(process_request=look, origins="*") as server:
+        async with connect(
+            url(server).replace("ws://", "ws://user:p%40ss@"),
+            headers=[("X-One", "1"), ("X-Two", "2")],
+            origin="https://example.com",
+            subprotocols=["chat"],
+            compression=Compression(),
+        ):
+            pass
+        async with connect(
+            url(server).replace("ws://", "ws://user:pass@"), headers={"Authorization": "Bearer t"}
+        ):
+            pass
+    headers = seen[0].headers
+    assert headers["host"] == f"127.0.0.1:{server.port}"
+    assert (headers["x-one"], headers["x-two"]) == ("1", "2")
+    assert headers["origin"] == "https://example.com"
+    assert headers["sec-websocket-protocol"] == "chat"
+    assert headers["sec-websocket-extensions"].startswith("permessage-deflate")
+    assert headers["authorization"] == "Basic " + base64.b64encode(b"user:p@ss").decode()
+    assert seen[1].headers["authorization"] == "Bearer t"
+
+
+async def test_compression_is_agreed_upon_where_both_want_it() -> None:
+    async with serving(compression=Compression()) as server:
+        async with connect(url(server), compression=Compression()) as ws:
+            assert [one.name for one in ws.extensions] == ["permessage-deflate"]
+            await ws.send("spam " * 1000)
+            assert await ws.receive() == "spam " * 1000
+        async with connect(url(server)) as ws:
+            assert ws.extensions == ()
+
+
+async def test_frames_that_come_with_the_answer_are_not_lost() -> None:
+    here, there = trio.testing.memory_stream_pair()
+
+    async def answer_it() -> None:
+        head = await there.receive_some()
+        key = bytes(head).partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
+        answer = SWITCHING.replace(b"ACCEPT", accept_key(key).encode())
+        await there.send_all(answer + b"\r\n\x81\x05hello")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_it)
+        async with connect("ws://server/", stream=here) as ws:
+            assert await ws.receive() == "hello"
+            await there.aclose()
+
+
+@pytest.mark.parametrize("bad", ["nonsense", "http:/x", "ws://", "ws://host:99999/", "ws://h/#x"])
+async def test_a_bad_url_is_refused(bad: str) -> None:
+    with pytest.raises(InvalidURL):
+        async with connect(bad):
+            pass
+
+
+async def test_a_refused_port_is_an_oserror_that_names_it() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    with pytest.raises(OSError, match=f"127.0.0.1:{port}"):
+        async with connect(f"ws://127.0.0.1:{port}"):
+            pass
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"garbage\r\n\r\n", "not valid HTTP"),
+        (SWITCHING.replace(b"ACCEPT", b"wrong") + b"\r\n", "does not match the key"),
+        (SWITCHING + b"Sec-WebSocket-Protocol: unasked\r\n\r\n", "was not offered"),
+        (SWITCHING + b"Sec-WebSocket-Extensions: x-unasked\r\n\r\n", "not offered"),
+        (SWITCHING.replace(b"Upgrade: websocket", b"Upgrade: h2c") + b"\r\n", "upgrade"),
+        (SWITCHING.replace(b"Connection: Upgrade\r\n", b"") + b"\r\n", "Connection: Upgrade"),
+    ],
+)
+async def test_a_bad_answer_is_named(answer: bytes, problem: str) -> None:
+    with pytest.raises(InvalidHandshake, match=problem) as caught:
+        await connect_to(answer)
+    assert str(caught.value).startswith("ws://server/: ")
+
+
+async def test_no_answer_is_a_reset_connection() -> None:
+    with pytest.raises(ConnectionResetError, match="closed without an answer"):
+        await connect_to(b"")
+
+
+async def test_a_connection_cut_in_the_handshake_is_a_reset_connection() -> None:
+    here, there = trio.testing.memory_stream_pair()
+    await there.aclose()
+    with pytest.raises(ConnectionResetError):
+        async with connect("ws://server/", stream=CutStream(here, send=10)):
+            pass
+
+
+async def test_a_rejection_carries_status_headers_and_body() -> None:
+    with pytest.raises(ConnectionRejected) as caught:
+        await connect_to(
+            b"HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nContent-Length: 12\r\n\r\nnot for you\n"
+        )
+    error = caught.value
+    assert (error.status, error.headers["x-why"], error.body) == (403, "because", b"not for you\n")
+    assert str(error) == "the server answered HTTP 403 Forbidden: not for you"
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 500000\r\n", b""])
+async def test_the_body_of_a_rejection_is_bounded(framing: bytes) -> None:
+    answer = b"HTTP/1.1 500 Oops\r\n" + framing + b"\r\n" + b"x" * 500_000
+    with pytest.raises(ConnectionRejected) as caught:
+        await connect_to(answer, limits=Limits(max_body_size=1000))
+    assert caught.value.body == b"x" * 1000
+
+
+async def test_a_body_cut_short_is_kept_as_far_as_it_came() -> None:
+    with pytest.raises(ConnectionRejected) as caught:
+        await connect_to(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nhalf")
+    assert caught.value.body == b"half"
+
+
+# Redirects
+
+
+def redirecting(to: Callable[[Request], str | None], status: int = 302) -> Any:
+    def process_request(request: Request) -> Response | None:
+        location = to(request)
+        return (
+            None if location is None else Response(status, trio_ws.Headers({"Location": location}))
+        )
+
+    return process_request
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_followed(status: int) -> None:
+    hook = redirecting(lambda request: "/new?x" if request.path == "/old" else None, status)
+    async with serving(process_request=hook) as server, connect(url(server, "/old")) as ws:
+        assert ws.request.target == "/new?x"
+
+
+async def test_redirects_are_bounded() -> None:
+    async with serving(process_request=redirecting(lambda request: request.path + "x")) as server:
+        with pytest.raises(TooManyRedirects, match="too many redirects"):
+            async with connect(url(server), max_redirects=3):
+                pass
+
+
+async def test_a_redirect_without_a_location_is_a_rejection() -> None:
+    def hook(request: Request) -> Response:
+        return Response(302)
+
+    async with serving(process_request=hook) as server:
+        with pytest.raises(ConnectionRejected):
+            async with connect(url(server)):
+                pass
+
+
+async def test_credentials_stay_with_their_origin() -> None:
+    seen: list[Request] = []
+
+    def look(request: Request) -> None:
+        seen.append(request)
+
+    async with serving(process_request=look) as other:
+
+        def elsewhere(request: Request) -> str | None:
+            seen.append(request)
+            return "/same" if request.path == "/" else url(other)
+
+        async with (
+            serving(process_request=redirecting(elsewhere)) as server,
+            connect(
+                url(server).replace("ws://", "ws://user:pass@"),
+                headers={"Cookie": "a=b", "X-Kept": "1"},
+            ),
+        ):
+            pass
+    assert [one.headers.get("cookie") for one in seen] == ["a=b", "a=b", None]
+    assert ["authorization" in one.headers for one in seen] == [True, True, False]
+    assert [one.headers["x-kept"] for one in seen] == ["1", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("location", "problem"),
+    [("ftp://example.com/", "not"), ("ws://exa mple/", "host")],
+)
+async def test_a_redirect_that_leads_nowhere_is_refused(location: str, problem: str) -> None:
+    async with serving(process_request=redirecting(lambda request: location)) as server:
+        with pytest.raises(RedirectRefused, match=problem):
+            async with connect(url(server)):
+                pass
+
+
+async def test_a_redirect_from_wss_to_ws_is_refused() -> None:
+    from trio_ws._client import _redirected
+    from trio_ws._url import parse_url
+
+    with pytest.raises(RedirectRefused, match="from wss to ws"):
+        _redirected(parse_url("wss://example.com/"), "ws://example.com/", Response(302))
+
+
+async def test_redirects_are_not_followed_on_a_stream_that_was_given() -> None:
+    with pytest.raises(ConnectionRejected):
+        await connect_to(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
+
+
+# Time
+
+
+async def test_the_whole_opening_is_bounded(autojump_clock: MockClock) -> None:
+    here, _ = trio.testing.memory_stream_pair()
+    began = trio.current_time()
+    with pytest.raises(HandshakeTimeout, match="not open within 3 s"):
+        async with connect("ws://server/", stream=here, timeouts=Timeouts(open_timeout=3)):
+            pass
+    assert trio.current_time() - began == pytest.approx(3)
+
+
+# Leaving the block
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, trio.EndOfChannel, ConnectionClosedError])
+async def test_an_exception_leaves_the_block_as_itself(kind: type[Exception]) -> None:
+    codes: list[int] = []
+
+    async def note(ws: WebSocket) -> None:
+        try:
+            await ws.receive()
+        except trio_ws.ConnectionClosed as error:
+            codes.append(error.reason.code)
+
+    error = kind(trio_ws.CloseReason(4000)) if kind is ConnectionClosedError else kind("mine")
+    async with serving(note) as server:
+        with pytest.raises(kind) as caught:
+            async with connect(url(server)):
+                raise error
+        assert caught.value is error
+        while server.connections:
+            await trio.testing.wait_all_tasks_blocked()
+    assert codes == [1011]
+
+
+async def test_cancelling_the_block_closes_with_1001() -> None:
+    codes: list[int] = []
+
+    async def note(ws: WebSocket) -> None:
+        try:
+            await ws.receive()
+        except trio_ws.ConnectionClosed as error:
+            codes.append(error.reason.code)
+
+    async with serving(note) as server:
+        with trio.CancelScope() as scope:
+            async with connect(url(server)):
+                scope.cancel()
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+        while server.connections:
+            await trio.testing.wait_all_tasks_blocked()
+    assert codes == [1001]
+
+
+async def test_a_block_left_while_cancelled_still_raises_its_own_error(
+    autojump_clock: MockClock,
+) -> None:
+    here, there = trio.testing.memory_stream_pair()
+
+    async def never_closes() -> None:
+        head = bytes(await there.receive_some())
+        key = head.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
+        await there.send_all(SWITCHING.replace(b"ACCEPT", accept_key(key).encode()) + b"\r\n")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(never_closes)
+        with trio.move_on_after(1), pytest.raises(ValueError, match="mine"):
+            async with connect("ws://server/", stream=here):
+                raise ValueError("mine")
+
+
+async def test_a_close_that_is_cancelled_is_cancelled(autojump_clock: MockClock) -> None:
+    here, there = trio.testing.memory_stream_pair()
+
+    async def never_closes() -> None:
+        head = bytes(await there.receive_some())
+        key = head.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
+        await there.send_all(SWITCHING.replace(b"ACCEPT", accept_key(key).encode()) + b"\r\n")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(never_closes)
+        with trio.move_on_after(1) as scope:
+            async with connect("ws://server/", stream=here):
+                pass
+        assert scope.cancelled_caught
+
+
+async def test_the_block_goes_on_when_the_connection_ends() -> None:
+    async def leave(ws: WebSocket) -> None:
+        await ws.aclose(4000)
+
+    async with serving(leave) as server, connect(url(server)) as ws:
+        with pytest.raises(ConnectionClosedError):
+            await ws.receive()
+        await trio.lowlevel.checkpoint()
+        assert ws.close_reason is not None
+
+
+async def test_cancel_sweep_over_connecting() -> None:
+    """Cancelled at any step of the opening, nothing is left behind, and the server is well."""
+    async with serving() as server:
+
+        async def scenario() -> None:
+            async with connect(url(server)) as ws:
+                await ws.send("hello")
+                assert await ws.receive() == "hello"
+
+        async def check(cancelled: bool) -> None:
+            while server.connections or server.statistics().handshakes > 1:
+                await trio.testing.wait_all_tasks_blocked()
+            assert server.statistics().crashed == 0
+
+        assert await cancel_sweep(scenario, check) > 5
+
+
+async def test_a_bug_in_a_background_task_is_not_hidden() -> None:
+    from trio_ws._client import hold_open
+
+    class Broken:
+        def start(self, nursery: trio.Nursery, leftover: bytes) -> None:
+            nursery.start_soon(self.fail)
+
+        async def fail(self) -> None:
+            raise AssertionError("bug")
+
+        async def aclose(self, code: int) -> None:
+            await trio.lowlevel.checkpoint()
+
+    broken: Any = Broken()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with hold_open(broken):
+            await _ignore_cancellation()
+    assert caught.group_contains(AssertionError, match="bug")
+
+
+async def _ignore_cancellation() -> None:
+    waiting: Callable[[], Awaitable[None]] = trio.sleep_forever
+    with suppress(trio.Cancelled):
+        await waiting()

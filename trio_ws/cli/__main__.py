@@ -1,0 +1,5 @@
+"""``python -m trio_ws.cli`` is ``trio-ws``."""
+
+from .app import main
+
+main()
