@@ -84,6 +84,7 @@ class Connection(WebSocket):
         "_bytes_received",
         "_control_allowance",
         "_control_seen_at",
+        "_end_waiters",
         "_ended",
         "_error",
         "_fragmenting",
@@ -137,7 +138,8 @@ class Connection(WebSocket):
         self._reason: CloseReason | None = None
         # What the reason means to a caller; None: this side closed.
         self._error: type[ConnectionClosed] | None = None
-        self._ended = trio.Event()
+        self._ended = False
+        self._end_waiters: trio.lowlevel.ParkingLot | None = None
         self._turn_left = _TURN_MESSAGES
         self._turn_ends = 0.0
         self._fragmenting = False
@@ -354,11 +356,11 @@ class Connection(WebSocket):
         self._begin_close(code, reason)
         try:
             with trio.move_on_after(self._timeouts.close_timeout):
-                await self._ended.wait()
+                await self.wait_ended()
         finally:
-            if not self._ended.is_set():
+            if not self._ended:
                 self.abort()
-        await self._ended.wait()
+        await self.wait_ended()
 
     def abort(self) -> None:
         self._settle(_ABORTED, None)
@@ -378,7 +380,12 @@ class Connection(WebSocket):
 
     async def wait_ended(self) -> None:
         """Wait until the transport is closed."""
-        await self._ended.wait()
+        if self._ended:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._end_waiters is None:
+            self._end_waiters = trio.lowlevel.ParkingLot()
+        await self._end_waiters.park()
 
     async def wait_read(self) -> None:
         """Wait, once the connection has ended, until everything that had arrived is received."""
@@ -424,8 +431,8 @@ class Connection(WebSocket):
 
     async def _abort_after(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            await self._ended.wait()
-        if not self._ended.is_set():
+            await self.wait_ended()
+        if not self._ended:
             self._transport.abort()
 
     def _write_failed(self, error: Exception) -> None:
@@ -564,7 +571,9 @@ class Connection(WebSocket):
             ):
                 await self._transport.aclose()
         finally:
-            self._ended.set()
+            self._ended = True
+            if self._end_waiters is not None:
+                self._end_waiters.unpark_all()
 
     # What is known about it
 

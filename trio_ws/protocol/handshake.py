@@ -83,12 +83,34 @@ def _bad(status: int, problem: str, headers: HeadersLike = ()) -> BadRequest:
     return BadRequest(problem, Response.text(status, f"{problem}\n", headers))
 
 
+#: Header names and values that are the same in nearly every handshake: a connection keeps its
+#: request, and shares these with all others.
+_COMMON: Final = {
+    text.encode(): text
+    for text in (
+        "Host",
+        "Upgrade",
+        "Connection",
+        "Origin",
+        "User-Agent",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Version",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions",
+        "websocket",
+        "keep-alive, Upgrade",
+        _VERSION,
+    )
+}
+
+
+def _text(value: bytes) -> str:
+    return _COMMON.get(value) or value.decode("latin-1")
+
+
 def _decoded(event: h11.Request | h11.Response | h11.InformationalResponse) -> Headers:
     # raw_items() keeps the names as they were spelled.
-    return Headers(
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in event.headers.raw_items()
-    )
+    return Headers((_text(name), _text(value)) for name, value in event.headers.raw_items())
 
 
 class ServerHandshake:

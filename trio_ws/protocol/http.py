@@ -32,7 +32,7 @@ class Headers(Mapping[str, str]):
         elif isinstance(headers, Mapping):
             self.raw = tuple(headers.items())
         else:
-            self.raw = tuple((name, value) for name, value in headers)
+            self.raw = tuple(headers)
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """The values of every header called *name*, in order."""
