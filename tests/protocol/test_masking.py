@@ -1,0 +1,140 @@
+"""Masking: RFC 6455, section 5.3; the C part against its pure twin."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.requirements import require_tool
+from trio_ws.protocol import masking
+from trio_ws.protocol.masking import MaskingKeys, mask, mask_pure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY = bytes.fromhex("37fa213d")
+sizes = st.integers(0, 40) | st.sampled_from([2047, 2048, 2049, 5000, 70_001])
+keys = st.binary(min_size=4, max_size=4)
+
+
+def by_the_rfc(data: bytes, key: bytes, offset: int) -> bytes:
+    return bytes(byte ^ key[(offset + number) % 4] for number, byte in enumerate(data))
+
+
+def in_c() -> Callable[..., bytes]:
+    try:
+        from trio_ws.protocol import _speedups
+    except ImportError as error:
+        built = "TRIO_WS_NO_SPEEDUPS" in os.environ
+        require_tool("speedups", available=built, reason=f"the C part was not built: {error}")
+        pytest.skip("the C part was switched off")
+    return _speedups.mask
+
+
+def test_the_example_of_the_rfc() -> None:
+    assert mask(b"Hello", KEY) == bytes.fromhex("7f9f4d5158")
+    assert mask_pure(b"Hello", KEY) == bytes.fromhex("7f9f4d5158")
+
+
+@given(sizes, keys, st.integers(0, 1000), st.sampled_from([bytes, bytearray, memoryview]))
+def test_the_pure_twin_does_what_the_rfc_says(
+    size: int, key: bytes, offset: int, kind: Callable[[bytes], bytes]
+) -> None:
+    data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    masked = mask_pure(kind(data), key, offset)
+    assert masked == by_the_rfc(data, key, offset)
+    assert mask_pure(masked, key, offset) == data
+
+
+@given(sizes, keys, st.integers(0, 1000), st.sampled_from([bytes, bytearray, memoryview]))
+def test_the_c_part_does_what_its_twin_does(
+    size: int, key: bytes, offset: int, kind: Callable[[bytes], bytes]
+) -> None:
+    data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    assert in_c()(kind(data), key, offset) == mask_pure(data, key, offset)
+    if offset == 0:
+        assert in_c()(kind(data), key) == mask_pure(data, key)
+
+
+@pytest.mark.parametrize("key", [b"", b"abc", b"abcde"])
+def test_a_key_has_four_bytes(key: bytes) -> None:
+    with pytest.raises(ValueError, match="a masking key has 4 bytes"):
+        mask_pure(b"data", key)
+    with pytest.raises(ValueError, match="a masking key has 4 bytes"):
+        in_c()(b"data", key)
+
+
+def test_the_c_part_refuses_what_is_no_buffer() -> None:
+    function = in_c()
+    for arguments in (
+        (),
+        (b"a",),
+        (b"a", KEY, 0, 0),
+        ("text", KEY),
+        (b"a", "text"),
+        (b"a", KEY, "x"),
+    ):
+        with pytest.raises(TypeError):
+            function(*arguments)
+
+
+def test_the_pure_twin_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIO_WS_NO_SPEEDUPS", "1")
+    spec = importlib.util.find_spec("trio_ws.protocol.masking")
+    assert spec is not None
+    assert spec.loader is not None
+    chosen = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chosen)
+    assert chosen.mask is chosen.mask_pure
+    assert not chosen.SPEEDUPS
+
+
+def test_the_c_part_is_used_where_it_was_built() -> None:
+    if "TRIO_WS_NO_SPEEDUPS" not in os.environ:
+        assert mask is in_c()
+        assert masking.SPEEDUPS
+
+
+def test_keys_come_from_the_system_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def urandom(count: int) -> bytes:
+        calls.append(count)
+        return os.getrandom(count) if hasattr(os, "getrandom") else bytes(count)
+
+    monkeypatch.setattr("os.urandom", urandom)
+    source = MaskingKeys()
+    drawn = [source.next() for _ in range(1500)]
+    assert len(calls) == 2
+    assert {len(key) for key in drawn} == {4}
+    assert len(set(drawn)) > 1490
+
+
+def test_a_child_does_not_draw_its_parents_keys() -> None:
+    if sys.platform == "win32":
+        pytest.skip("there is no fork")
+    source = MaskingKeys()
+    source.next()
+    expected = source._keys[-1]
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, source.next())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 4) != expected
+    assert source.next() == expected
+    os.close(reading)
+    os.close(writing)
+
+
+def test_forks_are_counted() -> None:
+    before = masking._process
+    masking._count_fork()
+    assert masking._process == before + 1

@@ -1,0 +1,91 @@
+"""Exceptions: what they are, what they say, and what they carry."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+
+import pytest
+import trio
+
+import trio_ws
+from trio_ws import (
+    CloseReason,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    ConnectionRejected,
+    Headers,
+    InvalidURL,
+    RedirectRefused,
+    Response,
+    TooManyRedirects,
+)
+
+HTML = Response(502, Headers({"Content-Type": "text/html"}), b"<html>...")
+MOVED = Response(302, Headers({"Location": "/\x1b[2J"}))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InvalidURL("ws:", "the host is missing"), "ws:: the host is missing"),
+        (
+            ConnectionRejected(Response.text(403, "not\x07 you\nreally")),
+            "the server answered HTTP 403: not\\x07 you",
+        ),
+        (
+            ConnectionRejected(Response(503, reason="Full")),
+            "the server answered HTTP 503 Full",
+        ),
+        (ConnectionRejected(HTML), "the server answered HTTP 502"),
+        (
+            TooManyRedirects(MOVED),
+            "too many redirects; the last one, HTTP 302, leads to '/\\x1b[2J'",
+        ),
+        (
+            RedirectRefused(MOVED, "it leads from wss to ws"),
+            "the redirect (HTTP 302) to '/\\x1b[2J' was not followed: it leads from wss to ws",
+        ),
+        (
+            ConnectionClosedError(CloseReason(4000, "out")),
+            "4000 (private use) 'out', closed by the peer",
+        ),
+    ],
+)
+def test_what_they_say(error: Exception, text: str) -> None:
+    assert str(error) == text
+    assert isinstance(error, trio_ws.TrioWSError)
+
+
+def test_whose_fault_it_is_stands_in_the_type() -> None:
+    assert issubclass(ConnectionClosedOK, trio.EndOfChannel)
+    assert issubclass(ConnectionClosedError, trio.BrokenResourceError)
+    assert issubclass(trio_ws.ProtocolViolation, ConnectionClosedError)
+    assert issubclass(trio_ws.MessageTooBig, ConnectionClosedError)
+    assert issubclass(InvalidURL, ValueError)
+    assert issubclass(trio_ws.HandshakeTimeout, trio_ws.HandshakeError)
+
+
+def test_a_rejection_carries_the_answer() -> None:
+    error = ConnectionRejected(Response(429, Headers({"Retry-After": "7"}), b"slow down"))
+    assert (error.status, error.headers["retry-after"], error.body) == (429, "7", b"slow down")
+    assert error.retry_after == 7.0
+
+
+def retry_after(value: str) -> float | None:
+    return ConnectionRejected(Response(503, Headers({"Retry-After": value}))).retry_after
+
+
+def test_retry_after_may_be_a_date() -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    later = retry_after(email.utils.format_datetime(now + datetime.timedelta(hours=1), usegmt=True))
+    assert later is not None
+    assert 3500 < later <= 3600
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0.0
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "٣"])
+def test_retry_after_that_says_nothing(value: str) -> None:
+    assert retry_after(value) is None
+    assert ConnectionRejected(Response(503)).retry_after is None
