@@ -32,6 +32,7 @@ async def test_a_socket_left_behind_makes_way_and_one_in_use_does_not(tmp_path: 
         with pytest.raises(OSError, match="in use"):
             async with open_listeners(None, None, None, str(path), None):
                 pass
+        await (await trio.open_unix_socket(str(path))).aclose()
 
 
 async def test_what_is_no_socket_is_left_alone(tmp_path: Path) -> None:

@@ -712,6 +712,7 @@ async def test_connecting_and_closing_ten_thousand_times_leaves_no_growth() -> N
         finally:
             tracemalloc.stop()
         assert server.statistics().accepted >= 10_000
+        await trio.testing.wait_all_tasks_blocked()
         assert server.connections == ()
 
 

@@ -32,9 +32,9 @@ def test_the_defaults() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, "1", True, math.nan, None])
 def test_limits_and_timeouts_are_positive_numbers(value: Any) -> None:
-    with pytest.raises(ValueError, match="Limits.inbox_bytes must be a positive number, not"):
+    with pytest.raises(ValueError, match=r"Limits\.inbox_bytes must be a positive number, not"):
         Limits(inbox_bytes=value)
-    with pytest.raises(ValueError, match="Timeouts.write_stall must be a positive number, not"):
+    with pytest.raises(ValueError, match=r"Timeouts\.write_stall must be a positive number, not"):
         Timeouts(write_stall=value)
 
 

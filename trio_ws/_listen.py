@@ -34,22 +34,23 @@ async def open_listeners(
     """
     given = list(listeners or ())
     opened: list[trio.abc.Listener[Any]] = []
-    path = None if unix_socket is None else os.fspath(unix_socket)
+    made: str | None = None
     try:
         if port is not None:
             opened += await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
         elif host is not None:
             raise ValueError("a host needs a port: serve(handler, host, port)")
-        if path is not None:
-            opened.append(_open_unix_listener(path))
+        if unix_socket is not None:
+            opened.append(_open_unix_listener(os.fspath(unix_socket)))
+            made = os.fspath(unix_socket)
         if not opened and not given:
             raise ValueError("nothing to listen on: give a port, listeners or a unix_socket")
         if ssl_context is not None:
             opened = [_with_tls(listener, ssl_context) for listener in opened]
         yield [*opened, *given]
     finally:
-        if path is not None:
-            _remove_socket(path)
+        if made is not None:
+            _remove_socket(made)
         await close_all([*opened, *given])
 
 
