@@ -20,10 +20,7 @@ MODULES = [trio_ws, trio_ws.protocol, trio_ws.testing]
 ALIASES = {"Event"}
 
 
-def public_names() -> Iterator[tuple[ModuleType, str]]:
-    for module in MODULES:
-        for name in module.__all__:
-            yield module, name
+PUBLIC_NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
@@ -32,7 +29,7 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
             yield name, member
 
 
-@pytest.mark.parametrize(("module", "name"), public_names())
+@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
 def test_each_name_exists_and_is_documented(module: ModuleType, name: str) -> None:
     thing = getattr(module, name)
     if name in ALIASES:
@@ -69,7 +66,7 @@ def _as_ruff_sorts(name: str) -> tuple[int, str]:
     return (1, name) if name[0].isupper() else (2, name)
 
 
-@pytest.mark.parametrize(("module", "name"), public_names())
+@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
 def test_each_function_is_annotated(module: ModuleType, name: str) -> None:
     thing = getattr(module, name)
     functions = [thing] if inspect.isfunction(thing) else []
