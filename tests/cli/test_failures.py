@@ -30,7 +30,7 @@ REJECTED = Response.text(401, "no entry")
         (InvalidURL("x", "no host"), 2, "error: x: no host"),
         (Usage("line 3 is not UTF-8"), 2, "error: line 3 is not UTF-8"),
         (ConnectionRefusedError("cannot connect"), 3, "error: cannot connect"),
-        (socket.gaierror(-2, "unknown"), 3, "error: [Errno -2] unknown"),
+        (socket.gaierror(-2, "unknown"), 3, "error: unknown"),
         (ssl.SSLError(1, "certificate"), 4, "error: certificate"),
         (ConnectionRejected(Response.text(403, "no")), 5, "error: the server answered HTTP 403"),
         (ConnectionRejected(REJECTED), 5, "(are credentials missing?)"),

@@ -103,17 +103,12 @@ async def test_exit_codes(tmp_path: Path) -> None:
         port = unused.getsockname()[1]
         code, _, said = await client(f"ws://127.0.0.1:{port}")
     assert code == 3
-    assert (
-        said
-        == f"trio-ws: error: [Errno 111] cannot connect to 127.0.0.1:{port}: Connection refused\n"
-    )
+    assert said == f"trio-ws: error: cannot connect to 127.0.0.1:{port}: Connection refused\n"
     code, _, said = await client("nonsense")
     assert (code, said.count("\n")) == (2, 1)
     assert "ws://" in said
     async with served("--path", "/ws") as (_, url):
         assert url.endswith("/ws")
-        code, _, said = await client(url.replace("/ws", "/other").replace("/other:", "ws:"))
-        assert code in {2, 5}
         code, _, said = await client(url + "/nowhere")
         assert code == 5
         assert "HTTP 404" in said

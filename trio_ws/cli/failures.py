@@ -98,4 +98,6 @@ def _describe(error: BaseException) -> str:
         return f"connection closed: {error}"
     if isinstance(error, ConnectionRejected) and error.status == 401:
         return f"{error} (are credentials missing?)"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error) or type(error).__name__
