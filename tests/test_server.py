@@ -469,6 +469,55 @@ async def test_subprotocols_may_be_chosen_by_a_callable() -> None:
         assert ws.subprotocol == "y"
 
 
+async def test_a_choice_that_was_not_offered_costs_one_handshake(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    choices = iter(["unoffered", None])
+    async with serving(subprotocols=lambda request, offered: next(choices)) as server:
+        with pytest.raises(ConnectionRejected) as caught:
+            async with trio_ws.connect(url(server)):
+                pass
+        assert caught.value.status == 500
+        async with trio_ws.connect(url(server)):
+            pass
+    assert "the opening handshake crashed" in caplog.text
+
+
+async def test_a_bug_of_ours_costs_one_connection(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trio_ws._connection import Connection
+
+    receive = Connection._receive_until_end
+
+    async def fail(self: Connection, data: bytes) -> None:
+        if self.request.path == "/bug":
+            raise AssertionError("bug")
+        await receive(self, data)
+
+    async with serving() as server:
+        monkeypatch.setattr(Connection, "_receive_until_end", fail)
+        stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+        await stream.send_all(HANDSHAKE.replace(b"GET /", b"GET /bug"))
+        await read_to_end(stream)
+        await stream.aclose()
+        async with trio_ws.connect(url(server)) as ws:
+            await ws.send("unharmed")
+            assert await ws.receive() == "unharmed"
+    assert "internal error" in caplog.text
+
+
+async def test_a_header_that_cannot_be_sent_costs_handshakes_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(headers={"X": "a\r\nb"}) as server:
+        for _ in range(2):
+            with pytest.raises(ConnectionRejected, match="HTTP 500"):
+                async with trio_ws.connect(url(server)):
+                    pass
+    assert "the opening handshake crashed" in caplog.text
+
+
 async def test_additional_headers_are_sent() -> None:
     async with (
         serving(headers={"X-Served-By": "me"}) as server,

@@ -20,7 +20,6 @@ How a connection ends:
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from time import perf_counter
@@ -36,6 +35,7 @@ from ._errors import (
     MessageTooBig,
     ProtocolViolation,
 )
+from ._fragments import as_async, concatenated, normalized
 from ._inbox import Inbox
 from ._outbox import Outbox, WriteStalled
 from ._pings import Pings
@@ -45,7 +45,7 @@ from .protocol.deflate import PerMessageDeflate
 from .protocol.machine import Close, Failure, Machine, Part, Ping, Pong, encode_close
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from ._settings import Compression, Limits, Timeouts
     from .protocol.extensions import Extension
@@ -182,9 +182,9 @@ class Connection(WebSocket):
     async def send(self, message: Sendable, *, compress: bool | None = None) -> None:
         if type(message) is not str and type(message) is not bytes:
             if not isinstance(message, str | bytes | bytearray | memoryview):
-                await self._send_fragments(_as_async(message), compress)
+                await self._send_fragments(as_async(message), compress)
                 return
-            message = _normalized(message)
+            message = normalized(message)
         outbox = self._outbox
         if (
             self._reason is None
@@ -199,7 +199,7 @@ class Connection(WebSocket):
         self._put(message, compress)
 
     def send_nowait(self, message: str | BytesLike, *, compress: bool | None = None) -> None:
-        message = _normalized(message)
+        message = normalized(message)
         self._check_open()
         if self._outbox.is_over_high_water or self._fragmenting:
             raise trio.WouldBlock
@@ -234,7 +234,7 @@ class Connection(WebSocket):
         try:
             async with aclosing(parts):
                 async for part in parts:
-                    last = await self._send_fragment(_normalized(part), compress)
+                    last = await self._send_fragment(normalized(part), compress)
                     started = True
             if started:
                 self._check_open()
@@ -304,7 +304,7 @@ class Connection(WebSocket):
             self._joined.append(part.data)
             self._check_joined(self._joined)
         joined, self._joined = self._joined, None
-        return _concatenated(joined)
+        return concatenated(joined)
 
     def _check_joined(self, joined: list[str | bytes]) -> None:
         bound = self._limits.max_message_size
@@ -319,7 +319,7 @@ class Connection(WebSocket):
         if self._joined is not None:
             await trio.lowlevel.checkpoint()
             joined, self._joined = self._joined, None
-            return Part(_concatenated(joined), final=False)
+            return Part(concatenated(joined), final=False)
         await self._wait_item()
         item = self._inbox.get()
         return item if isinstance(item, Part) else Part(item, final=True)
@@ -679,38 +679,3 @@ class _IncomingMessage(MessageStream):
             self._complete = True
             self._connection._skip_rest()
         await trio.lowlevel.checkpoint()
-
-
-def _normalized(message: object) -> str | bytes:
-    """The message as exactly what the codec takes."""
-    if isinstance(message, str | bytes):
-        return message
-    if isinstance(message, bytearray | memoryview):
-        return bytes(message)
-    raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
-
-
-async def _as_async(parts: object) -> AsyncGenerator[str | BytesLike]:
-    """Iterate over whatever kind of iterable *parts* is."""
-    if isinstance(parts, AsyncGenerator):
-        # It is used up here, so nobody else will close it.
-        async with aclosing(parts):
-            async for part in parts:
-                yield part
-    elif isinstance(parts, AsyncIterable):
-        async for part in parts:
-            yield part
-    elif isinstance(parts, Iterable) and not isinstance(parts, Mapping):
-        for part in parts:
-            yield part
-    else:
-        raise TypeError(
-            "a message is str, bytes-like, or an (async) iterable of either, "
-            f"not {type(parts).__name__}"
-        )
-
-
-def _concatenated(parts: list[str | bytes]) -> str | bytes:
-    if isinstance(parts[0], str):
-        return "".join(cast("list[str]", parts))
-    return b"".join(cast("list[bytes]", parts))

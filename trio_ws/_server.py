@@ -52,6 +52,7 @@ _LINGER: Final = 1.0
 #: Seconds between tries to accept while descriptors or memory are short.
 _ACCEPT_PAUSE: Final = 0.1
 _ACCEPT_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_CRASHED: Final = Response.text(500, "Internal server error\n")
 #: What the peer or the network may do to a handshake.
 _NETWORK_FAILURES: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -231,15 +232,20 @@ class Server:
     async def _serve_stream(self, stream: trio.abc.Stream) -> None:
         opened: _Opened | None = None
         try:
-            opened = await self._open(stream)
-        finally:
-            self._slots.release()
-            if opened is None:
-                await trio.aclose_forcefully(stream)
-        if opened is not None:
             try:
-                await self._supervise(opened)
+                opened = await self._open(stream)
             finally:
+                self._slots.release()
+                if opened is None:
+                    await trio.aclose_forcefully(stream)
+            if opened is not None:
+                await self._supervise(opened)
+        except Exception:
+            # What handlers and hooks raise is caught elsewhere. This is a bug of ours, or a header
+            # that cannot be sent, and costs one connection.
+            _logger.exception("%s: internal error", _peer_of(stream))
+        finally:
+            if opened is not None:
                 self._forget(opened)
 
     async def _open(self, stream: trio.abc.Stream) -> _Opened | None:
@@ -262,7 +268,7 @@ class Server:
         handshake = ServerHandshake(limits=self._options.limits)
         try:
             request = await _read_request(stream, handshake)
-            refusal = await self._refusal(request, secure=isinstance(stream, trio.SSLStream))
+            refusal = await self._refusal(request)
             # Nothing is awaited from here until the connection runs, so no bound is overrun.
             refusal = refusal or self._lack_of_room(peer)
             if refusal is None:
@@ -270,13 +276,19 @@ class Server:
         except BadRequest as error:
             _logger.info("%s: refused: %s", peer, ascii(str(error))[1:-1])
             refusal = error.response
+        except (EOFError, *_NETWORK_FAILURES):
+            raise
+        except Exception:
+            # The application's choice of subprotocol or headers, or a bug of ours.
+            _logger.exception("%s: the opening handshake crashed", peer)
+            refusal = _CRASHED
         else:
             _logger.debug("%s: %s answered with %d", peer, ascii(request.target), refusal.status)
         self._refused += 1
         await _answer(stream, handshake.reject(refusal))
         return None
 
-    async def _refusal(self, request: Request, *, secure: bool) -> Response | None:
+    async def _refusal(self, request: Request) -> Response | None:
         """What the hooks and the origin check answer instead of 101, if anything."""
         try:
             for hook in self._options.process_request:
@@ -286,7 +298,7 @@ class Server:
                     return response
         except Exception:
             _logger.exception("process_request failed for %s", ascii(request.target))
-            return Response.text(500, "Internal server error\n")
+            return _CRASHED
         return self._options.origins.check(request)
 
     def _lack_of_room(self, peer: str) -> Response | None:
