@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
+import struct
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -395,6 +397,24 @@ async def test_a_peer_that_vanishes_in_its_handshake_is_forgotten() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert server.statistics().handshakes == 1
         assert server.addresses == ()
+
+
+async def test_peers_that_reset_at_any_stage_harm_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    conversation = HANDSHAKE + encode_frame(Opcode.TEXT, b"hello" * 5, KEY)
+    async with serving() as server, trio_ws.connect(url(server)) as sibling:
+        for count in range(0, len(conversation) + 1, 5):
+            peer = socket.create_connection(("127.0.0.1", server.port))
+            peer.sendall(conversation[:count])
+            # Lingering for no time makes closing a reset.
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            peer.close()
+        await sibling.send("unharmed")
+        assert await sibling.receive() == "unharmed"
+        while len(server.connections) > 1 or server.statistics().handshakes > 1:
+            await trio.testing.wait_all_tasks_blocked()
+        assert server.statistics().crashed == 0
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
 async def test_a_refused_peer_that_does_not_listen_is_left(autojump_clock: MockClock) -> None:
