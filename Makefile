@@ -21,6 +21,9 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       rewrite the code in the house's format"
 	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
+	@echo "make bench        (to come) compare the speed with other libraries"
+	@echo "make interop      (to come) talk to other people's software"
+	@echo "make docs         (to come) build the manual"
 	@echo "make clean        remove what the other targets made"
 
 $(VENV)/.python:
@@ -44,7 +47,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(ARGS)
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python tests/every_python.py $(ARGS)
+	$(BIN)/python -m tests.every_python $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -56,12 +59,12 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 conformance: $(VENV)/.installed-dev
-	$(BIN)/python tests/conformance/run.py $(ARGS)
+	$(BIN)/python -m tests.conformance.run $(ARGS)
 
 bench interop docs:
 	@echo "make $@: nothing to run yet; this part of the project has still to be written" >&2; exit 1
 
 clean:
-	rm -rf $(VENV) .venv-* build dist reports *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venvs .venv-* build dist reports *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -f trio_ws/protocol/_speedups*.so

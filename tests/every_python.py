@@ -1,76 +1,62 @@
-"""Run the test suite on every supported Python that this machine has.
+"""Run the test suite on every supported Python that this machine has (``make test-all``).
 
-Used by ``make test-all``: each interpreter gets a virtual environment of its own.
+Each interpreter gets a virtual environment of its own, in ``.venvs``. The one that this runs on
+is left out: ``make test`` is its run.
 """
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-VERSIONS = ("3.11", "3.12", "3.13")
+VERSIONS = ((3, 11), (3, 12), (3, 13))
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def find(version: str) -> str | None:
-    """An interpreter of this version: on the path, or among pyenv's."""
-    root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    candidates = [
-        shutil.which(f"python{version}"),
-        *glob.glob(f"{root}/versions/{version}.*/bin/python"),
-    ]
-    for candidate in filter(None, candidates):
-        check = (
-            f"import sys; sys.exit(sys.version_info[:2] != {tuple(map(int, version.split('.')))})"
-        )
-        if (
-            subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode
-            == 0
-        ):
-            return candidate
-    return None
+def find_python(version: tuple[int, int]) -> str | None:
+    """The path of an interpreter of this version: on the search path, or among pyenv's."""
+    name = "python{}.{}".format(*version)
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [shutil.which(name), *pyenv.glob(f"versions/*/bin/{name}")]
+    return next((str(path) for path in candidates if path and is_version(path, version)), None)
 
 
-def run(version: str, interpreter: str, arguments: list[str]) -> bool:
-    """The suite's verdict on one interpreter."""
-    environment = ROOT / f".venv-{version}"
+def is_version(path: str | Path, version: tuple[int, int]) -> bool:
+    """Whether *path* runs, and is this version: pyenv's stand-ins exist for what is switched off."""
+    check = f"import sys; sys.exit(sys.version_info[:2] != {version})"
+    return subprocess.run([path, "-c", check], capture_output=True, check=False).returncode == 0
+
+
+def run_suite(interpreter: str, environment: Path, arguments: list[str]) -> bool:
+    """Whether the suite passes on *interpreter*."""
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([interpreter, "-m", "venv", environment], check=True)
-    install: list[str | Path] = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-e",
-        ".[dev]",
-    ]
-    subprocess.run(install, cwd=ROOT, check=True)
-    print(f"--- Python {version} ({interpreter})", flush=True)
-    command: list[str | Path] = [python, "-m", "pytest", "-q", "-n", "auto", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    install = "-m pip install --quiet --disable-pip-version-check -e .[dev]"
+    subprocess.run([python, *install.split()], cwd=ROOT, check=True)
+    suite = [python, "-m", "pytest", "-q", "-n", "auto", *arguments]
+    return subprocess.run(suite, cwd=ROOT, check=False).returncode == 0
 
 
 def main() -> int:
-    """Run them all; 1 when one fails."""
+    """The exit status: 1 when the suite fails on any of them."""
     failed = []
     for version in VERSIONS:
-        if version == f"{sys.version_info.major}.{sys.version_info.minor}":
-            # `make test` runs this one.
+        name = "{}.{}".format(*version)
+        if version == sys.version_info[:2]:
             continue
-        interpreter = find(version)
+        interpreter = find_python(version)
         if interpreter is None:
-            print(f"--- Python {version}: not on this machine, skipped", flush=True)
-        elif not run(version, interpreter, sys.argv[1:]):
-            failed.append(version)
+            print(f"--- Python {name}: not on this machine, skipped", flush=True)
+            continue
+        print(f"--- Python {name} ({interpreter})", flush=True)
+        if not run_suite(interpreter, ROOT / ".venvs" / name, sys.argv[1:]):
+            failed.append(name)
     if failed:
-        print(f"failed on Python {', '.join(failed)}")
+        print(f"failed on Python {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 

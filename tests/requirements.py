@@ -1,4 +1,7 @@
-"""Tools that some tests need and not every machine has."""
+"""Tools that some tests need and not every machine has.
+
+``TRIO_WS_REQUIRE`` names what must be there, separated by commas, or is ``all``.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ import os
 import pytest
 
 
-def require_tool(name: str, *, available: bool, reason: str) -> None:
-    """Skip the test where *name* is missing, or fail it where it must not be.
+def is_required(name: str) -> bool:
+    """Whether the tool called *name* must be there."""
+    required = {tool.strip() for tool in os.environ.get("TRIO_WS_REQUIRE", "").split(",")}
+    return not required.isdisjoint({"all", name})
 
-    ``TRIO_WS_REQUIRE`` names what must be there, separated by commas, or is ``all``.
-    """
+
+def require_tool(name: str, *, available: bool, reason: str) -> None:
+    """Skip the test where *name* is missing, or fail it where it must not be."""
     if available:
         return
-    required = os.environ.get("TRIO_WS_REQUIRE", "").split(",")
-    if "all" in required or name in required:
+    if is_required(name):
         pytest.fail(f"{name} is required: {reason}")
     pytest.skip(f"{name}: {reason}")

@@ -251,10 +251,10 @@ class Connection(WebSocket):
 
     async def _send_fragment(self, part: str | bytes, compress: bool | None) -> str | bytes:
         """Send one fragment; return it."""
+        await trio.lowlevel.checkpoint()
         while self._reason is None and self._outbox.is_over_high_water:
             await self._outbox.wait_change()
         self._check_open()
-        await trio.lowlevel.checkpoint_if_cancelled()
         self._outbox.put(self._machine.send_part(part, final=False, compress=compress))
         return part
 
