@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ FLOORS = {
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
 
 FORBIDDEN_IN_PROTOCOL = {"trio", "anyio", "asyncio", "socket", "ssl", "select", "time", "threading"}
+TYPE_CHECKING_ONLY = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
 MODULES = sorted(PACKAGE.glob("**/*.py"))
 
@@ -48,28 +50,66 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """What *path* imports when it runs: inside the package with a leading dot."""
-    package = ["trio_ws", *path.relative_to(PACKAGE).parts[:-1]]
-    tree = ast.parse(path.read_text())
-    for node in _running(tree):
+def imports_of(path: Path) -> set[str]:
+    """The modules that *path* imports when it runs."""
+    package = ".".join(["trio_ws", *path.relative_to(PACKAGE).parts[:-1]])
+    return set(imports_in(path.read_text(), package))
+
+
+def imports_in(source: str, package: str) -> Iterator[str]:
+    """The absolute names of the modules that *source*, which lives in *package*, imports."""
+    for node in _running(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
+            base = resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
-                whole = f"{module}.{alias.name}"
-                yield whole if whole.removeprefix("trio_ws.") in FLOOR_OF else module
+                # What is imported from a package may be one of its modules.
+                inner = f"{base}.{alias.name}"
+                yield inner if inner.removeprefix("trio_ws.") in FLOOR_OF else base
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those that only type checkers see."""
+    """Every node below *node* but those that only type checkers see."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
-        yield child
-        yield from _running(child)
+        if isinstance(child, ast.If) and ast.unparse(child.test) in TYPE_CHECKING_ONLY:
+            for otherwise in child.orelse:
+                yield otherwise
+                yield from _running(otherwise)
+        else:
+            yield child
+            yield from _running(child)
+
+
+def floor_of(imported: str) -> int:
+    """The floor of a module of ours, named in full."""
+    name = imported.removeprefix("trio_ws").removeprefix(".")
+    assert name in FLOOR_OF, f"say in FLOORS on which floor {imported} lives"
+    return FLOOR_OF[name]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import socket, os.path", {"socket", "os.path"}),
+        ("from trio import abc", {"trio"}),
+        ("from ._close import CloseCode", {"trio_ws._close"}),
+        ("from . import _close", {"trio_ws._close"}),
+        ("from .protocol import frames", {"trio_ws.protocol.frames"}),
+        ("from .protocol import Frame", {"trio_ws.protocol"}),
+        ("import trio_ws", {"trio_ws"}),
+        ("def late():\n    from trio_ws import _client", {"trio_ws._client"}),
+        ("if TYPE_CHECKING:\n    import ssl", set()),
+        ("if typing.TYPE_CHECKING:\n    import ssl\nelse:\n    import time", {"time"}),
+        ("if not TYPE_CHECKING:\n    import ssl", {"ssl"}),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(source: str, expected: set[str]) -> None:
+    assert set(imports_in(source, "trio_ws")) == expected
+
+
+def test_a_relative_import_climbs_out_of_its_package() -> None:
+    assert set(imports_in("from .._close import x", "trio_ws.protocol")) == {"trio_ws._close"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -78,8 +118,12 @@ def test_modules_import_from_their_floor_and_below(path: Path) -> None:
     assert name in FLOOR_OF, f"say in FLOORS on which floor {name} lives"
     for imported in imports_of(path):
         if imported == "trio_ws" or imported.startswith("trio_ws."):
-            inner = imported.removeprefix("trio_ws").removeprefix(".")
-            assert FLOOR_OF[inner] <= FLOOR_OF[name], f"{name} must not import {imported}"
+            assert floor_of(imported) <= FLOOR_OF[name], f"{name} must not import {imported}"
+
+
+def test_floors_list_only_what_is_there() -> None:
+    compiled = {"protocol._speedups"}
+    assert set(FLOOR_OF) - compiled == {name_of(path) for path in MODULES}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "protocol").glob("*.py")), ids=name_of)

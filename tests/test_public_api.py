@@ -13,36 +13,60 @@ import trio_ws.protocol
 import trio_ws.testing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MODULES = [trio_ws, trio_ws.protocol, trio_ws.testing]
+PUBLIC_NAMES = [(module, name) for module in MODULES for name in module.__all__]
+
 #: Aliases of types have no docstring of their own.
 ALIASES = {"Event"}
 
 
-PUBLIC_NAMES = [(module, name) for module in MODULES for name in module.__all__]
+def functions_of(thing: object) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The functions behind a public thing: itself, or its public methods and properties."""
+    if inspect.isfunction(thing):
+        yield thing.__name__, thing
+    elif inspect.isclass(thing):
+        for name, member in vars(thing).items():
+            function = function_behind(member)
+            if function is not None and (not name.startswith("_") or name == "__init__"):
+                yield f"{thing.__name__}.{name}", function
 
 
-def members(cls: type) -> Iterator[tuple[str, Any]]:
-    for name, member in vars(cls).items():
-        if not name.startswith("_") and not inspect.isdatadescriptor(member):
-            yield name, member
+def function_behind(member: object) -> Callable[..., Any] | None:
+    """The function of a method or property; None for anything else."""
+    if isinstance(member, property):
+        return member.fget
+    if isinstance(member, classmethod | staticmethod):
+        return function_behind(member.__func__)
+    return member if inspect.isfunction(member) else None
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
 def test_each_name_exists_and_is_documented(module: ModuleType, name: str) -> None:
     thing = getattr(module, name)
-    if name in ALIASES:
-        return
-    assert inspect.getdoc(thing), f"{name} has no docstring"
-    if inspect.isclass(thing):
-        for member_name, member in members(thing):
-            if callable(member) or isinstance(member, classmethod):
-                documented = getattr(thing, member_name)
-                assert inspect.getdoc(documented), f"{name}.{member_name} has no docstring"
-        for member_name, member in vars(thing).items():
-            if isinstance(member, property) and not member_name.startswith("_"):
-                assert inspect.getdoc(getattr(thing, member_name)), f"{name}.{member_name}"
+    assert name in ALIASES or inspect.getdoc(thing), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
+def test_each_method_and_property_is_documented(module: ModuleType, name: str) -> None:
+    thing = getattr(module, name)
+    for qualified_name, _ in functions_of(thing):
+        member = qualified_name.rpartition(".")[2]
+        if member != "__init__":
+            # getdoc() finds what is inherited, too.
+            documented = getattr(thing, member, thing)
+            assert inspect.getdoc(documented), f"{qualified_name} has no docstring"
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
+def test_each_function_is_annotated(module: ModuleType, name: str) -> None:
+    for qualified_name, function in functions_of(getattr(module, name)):
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not signature.empty, qualified_name
+        for parameter in signature.parameters.values():
+            if parameter.name not in {"self", "cls"}:
+                assert parameter.annotation is not parameter.empty, f"{qualified_name}: {parameter}"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -55,25 +79,18 @@ def test_nothing_public_is_missing(module: ModuleType) -> None:
         and getattr(thing, "__module__", "").startswith("trio_ws")
     }
     if module is trio_ws.testing:
+        # It is no face: what it imports is not its own.
         public = {name for name in public if getattr(module, name).__module__ == module.__name__}
     assert public <= set(module.__all__)
-    assert list(module.__all__) == sorted(module.__all__, key=_as_ruff_sorts)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_names_are_listed_once_and_in_order(module: ModuleType) -> None:
+    assert list(module.__all__) == sorted(set(module.__all__), key=_as_ruff_sorts)
 
 
 def _as_ruff_sorts(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions."""
     if name.isupper():
         return 0, name
     return (1, name) if name[0].isupper() else (2, name)
-
-
-@pytest.mark.parametrize(("module", "name"), PUBLIC_NAMES)
-def test_each_function_is_annotated(module: ModuleType, name: str) -> None:
-    thing = getattr(module, name)
-    functions = [thing] if inspect.isfunction(thing) else []
-    if inspect.isclass(thing):
-        functions = [member for _, member in members(thing) if inspect.isfunction(member)]
-    for function in functions:
-        signature = inspect.signature(function)
-        assert signature.return_annotation is not inspect.Signature.empty, function
-        for parameter in list(signature.parameters.values()):
-            assert parameter.name == "self" or parameter.annotation is not parameter.empty
