@@ -25,7 +25,7 @@ def find_python(version: tuple[int, int]) -> str | None:
 
 
 def is_version(path: str | Path, version: tuple[int, int]) -> bool:
-    """Whether *path* runs, and is this version: pyenv's stand-ins exist for what is switched off."""
+    """Whether *path* runs (pyenv has stand-ins that do not), and is this version."""
     check = f"import sys; sys.exit(sys.version_info[:2] != {version})"
     return subprocess.run([path, "-c", check], capture_output=True, check=False).returncode == 0
 
@@ -37,7 +37,7 @@ def run_suite(interpreter: str, environment: Path, arguments: list[str]) -> bool
         subprocess.run([interpreter, "-m", "venv", environment], check=True)
     install = "-m pip install --quiet --disable-pip-version-check -e .[dev]"
     subprocess.run([python, *install.split()], cwd=ROOT, check=True)
-    suite = [python, "-m", "pytest", "-q", "-n", "auto", *arguments]
+    suite: list[str | Path] = [python, "-m", "pytest", "-q", "-n", "auto", *arguments]
     return subprocess.run(suite, cwd=ROOT, check=False).returncode == 0
 
 
