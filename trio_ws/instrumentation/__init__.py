@@ -1,0 +1,46 @@
+"""Hooks: what happens to connections, told in frozen records.
+
+Give ``hooks=`` to `trio_ws.serve`, `trio_ws.connect` or a reconnecting client. A hook is any
+callable that takes a record. By default there is one, `log_record`.
+"""
+
+from ._hooks import Hook, Hooks
+from ._logging import log_record
+from ._records import (
+    Connected,
+    Connecting,
+    ConnectionEnded,
+    ConnectionOpened,
+    Disconnected,
+    HandlerCrashed,
+    HeartbeatLost,
+    PingSent,
+    PongReceived,
+    Received,
+    ReconnectEvent,
+    Record,
+    Sent,
+    Stopped,
+    Waiting,
+)
+
+__all__ = [
+    "Connected",
+    "Connecting",
+    "ConnectionEnded",
+    "ConnectionOpened",
+    "Disconnected",
+    "HandlerCrashed",
+    "HeartbeatLost",
+    "Hook",
+    "Hooks",
+    "PingSent",
+    "PongReceived",
+    "Received",
+    "ReconnectEvent",
+    "Record",
+    "Sent",
+    "Stopped",
+    "Waiting",
+    "log_record",
+]

@@ -1,0 +1,224 @@
+"""What is told to hooks: one frozen record per thing that happened.
+
+Records hold values, never a live connection, so a hook may keep them or hand them to another
+thread. Texts in them may come from a peer: escape them before they meet a log or a terminal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from .._close import CloseReason
+    from .._websocket import WebSocketStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOpened:
+    """The opening handshake is done.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      client: whether this side is the client.
+      target: the request's path and query.
+      remote_address: the peer's, as the socket module gives it.
+    """
+
+    id: str
+    client: bool
+    target: str
+    remote_address: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionEnded:
+    """The transport is closed.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      client: whether this side is the client.
+      reason: why it ended.
+      uptime: seconds that it was open.
+      statistics: the last state of its counters.
+    """
+
+    id: str
+    client: bool
+    reason: CloseReason
+    uptime: float
+    statistics: WebSocketStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerCrashed:
+    """A server's handler raised; its connection is closed with 1011.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      target: the request's path and query.
+      remote_address: the peer's, as the socket module gives it.
+      error: what it raised.
+    """
+
+    id: str
+    target: str
+    remote_address: object
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingSent:
+    """A ping was queued, by a heartbeat or by `WebSocket.ping`."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PongReceived:
+    """A ping was answered.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      round_trip: seconds.
+    """
+
+    id: str
+    round_trip: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatLost:
+    """A heartbeat's verdict: the peer is dead. The connection is aborted.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      silent: seconds since the last byte from the peer.
+    """
+
+    id: str
+    silent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """Bytes were read. Only for hooks that ask for traffic.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      messages: messages that these bytes completed.
+      bytes: how many were read, frame headers included.
+    """
+
+    id: str
+    messages: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A message was accepted by ``send``. Only for hooks that ask for traffic.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      messages: 1, or 0 for a fragment that did not complete its message.
+      bytes: of its frame, header included.
+    """
+
+    id: str
+    messages: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connecting:
+    """A reconnecting client begins an attempt.
+
+    Attributes:
+      target: the URL, without credentials.
+      attempt: 1 for the first since the last stable connection.
+    """
+
+    target: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """A reconnecting client is connected, and its ``on_connect`` is done.
+
+    Attributes:
+      target: the URL, without credentials.
+      attempt: which attempt it was.
+      offline: seconds since the last connection was lost, or since the start.
+      again: whether there was a connection before.
+    """
+
+    target: str
+    attempt: int
+    offline: float
+    again: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnected:
+    """A reconnecting client's connection has ended.
+
+    Attributes:
+      target: the URL, without credentials.
+      reason: why.
+      open_for: seconds that it was open.
+    """
+
+    target: str
+    reason: CloseReason
+    open_for: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A reconnecting client waits before its next attempt.
+
+    Attributes:
+      target: the URL, without credentials.
+      delay: seconds.
+      attempt: the attempt that comes next.
+      cause: what went wrong, in one line.
+    """
+
+    target: str
+    delay: float
+    attempt: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A reconnecting client will not try again.
+
+    Attributes:
+      target: the URL, without credentials.
+      attempts: since the last stable connection.
+      cause: what went wrong, in one line; ``None`` when the server closed with "done".
+    """
+
+    target: str
+    attempts: int
+    cause: str | None
+
+
+#: What happens to a reconnecting client.
+ReconnectEvent: TypeAlias = Connecting | Connected | Disconnected | Waiting | Stopped
+
+#: What a hook is given.
+Record: TypeAlias = (
+    ConnectionOpened
+    | ConnectionEnded
+    | HandlerCrashed
+    | PingSent
+    | PongReceived
+    | HeartbeatLost
+    | Received
+    | Sent
+    | ReconnectEvent
+)
