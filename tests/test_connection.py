@@ -694,7 +694,8 @@ async def test_control_frames_overtake_queued_data() -> None:
                 while not client.statistics().tasks_waiting_send:
                     await trio.testing.wait_all_tasks_blocked(0.005)
                 assert isinstance(client, Connection)
-                client._send_ping(b"now")
+                ping = client.start_ping(b"now")
+                assert ping.written_at is None
                 assert client._outbox._control
                 scope.cancel()
         client.abort()

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import trio_ws
+import trio_ws.instrumentation
 import trio_ws.protocol
 import trio_ws.testing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MODULES = [trio_ws, trio_ws.protocol, trio_ws.testing]
+MODULES = [trio_ws, trio_ws.instrumentation, trio_ws.protocol, trio_ws.testing]
 PUBLIC_NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
 #: Aliases of types have no docstring of their own.
-ALIASES = {"Event"}
+ALIASES = {"Event", "Record", "ReconnectEvent"}
 
 
 def functions_of(thing: object) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -29,7 +30,11 @@ def functions_of(thing: object) -> Iterator[tuple[str, Callable[..., Any]]]:
     elif inspect.isclass(thing):
         for name, member in vars(thing).items():
             function = function_behind(member)
-            if function is not None and (not name.startswith("_") or name == "__init__"):
+            # A Protocol's __init__ is typing's own.
+            is_public = not name.startswith("_") or (
+                name == "__init__" and not getattr(thing, "_is_protocol", False)
+            )
+            if function is not None and is_public:
                 yield f"{thing.__name__}.{name}", function
 
 

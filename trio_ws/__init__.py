@@ -11,8 +11,10 @@ from ._errors import (
     ConnectionClosedError,
     ConnectionClosedOK,
     ConnectionRejected,
+    GaveUp,
     HandshakeError,
     HandshakeTimeout,
+    HeartbeatTimeout,
     InvalidHandshake,
     InvalidURL,
     MessageTooBig,
@@ -22,14 +24,22 @@ from ._errors import (
     TooManyRedirects,
     TrioWSError,
 )
+from ._heartbeat import AdaptiveHeartbeat, Heartbeat, HeartbeatPolicy, IdleHeartbeat
 from ._http import all_of, basic_auth, bearer_auth, health
 from ._routing import Router
 from ._server import Server, ServerStatistics, serve
 from ._settings import Compression, Limits, Timeouts
-from ._websocket import MessageStream, WebSocket, WebSocketStatistics
+from ._websocket import (
+    LatencyStatistics,
+    MessageStream,
+    PendingPing,
+    WebSocket,
+    WebSocketStatistics,
+)
 from .protocol.http import Headers, Request, Response
 
 __all__ = [
+    "AdaptiveHeartbeat",
     "CloseCode",
     "CloseReason",
     "ClosedBy",
@@ -38,14 +48,21 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "ConnectionRejected",
+    "GaveUp",
     "HandshakeError",
     "HandshakeTimeout",
     "Headers",
+    "Heartbeat",
+    "HeartbeatPolicy",
+    "HeartbeatTimeout",
+    "IdleHeartbeat",
     "InvalidHandshake",
     "InvalidURL",
+    "LatencyStatistics",
     "Limits",
     "MessageStream",
     "MessageTooBig",
+    "PendingPing",
     "ProtocolViolation",
     "ProxyError",
     "RedirectRefused",

@@ -19,23 +19,28 @@ from ._errors import (
     RedirectRefused,
     TooManyRedirects,
 )
+from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
 from ._settings import Limits, Timeouts
 from ._url import Target, parse_url
+from .instrumentation import Hooks, log_record
 from .protocol.handshake import BadResponse, ClientHandshake
 from .protocol.http import Headers, Response
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from ._connection import Connection
+    from ._heartbeat import HeartbeatPolicy
     from ._settings import Compression
     from ._websocket import WebSocket
+    from .instrumentation import Hook
     from .protocol.handshake import Negotiated
     from .protocol.http import HeadersLike
 
 DEFAULT_LIMITS: Final = Limits()
 DEFAULT_TIMEOUTS: Final = Timeouts()
+DEFAULT_HOOKS: Final = (log_record,)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 #: What must not follow a redirect to another origin.
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -55,6 +60,7 @@ class _Options:
     proxy: str | None
     limits: Limits
     timeouts: Timeouts
+    hooks: Hooks
     # Repr'd nowhere: it may be anything.
     stream: trio.abc.Stream | None = field(repr=False)
 
@@ -72,8 +78,10 @@ async def connect(
     proxy: str | None = "environment",
     stream: trio.abc.Stream | None = None,
     max_redirects: int = 5,
+    heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
     limits: Limits = DEFAULT_LIMITS,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    hooks: Iterable[Hook] = DEFAULT_HOOKS,
 ) -> AsyncGenerator[WebSocket]:
     """Connect to a WebSocket server, and close at the end of the block.
 
@@ -101,9 +109,12 @@ async def connect(
         where wanted, is the caller's business then; redirects are not followed.
       max_redirects: how many redirects to follow. Credentials and cookies are dropped when one
         leads to another origin; one from ``wss`` to ``ws`` is refused.
+      heartbeat: how a dead server is noticed: by default a ping every 20 seconds, to be answered
+        within 20; see `Heartbeat`. ``None``: not at all.
       limits: bounds on what the server may make this side hold.
       timeouts: bounds on how long things may take. ``Timeouts.open_timeout`` is over everything
         from name resolution to the last redirect.
+      hooks: told what happens to the connection; see `trio_ws.instrumentation`.
 
     Yields:
       The open `WebSocket`. Leaving the block closes it with 1000, or 1011 when an exception leaves
@@ -130,15 +141,22 @@ async def connect(
         proxy=proxy,
         limits=limits,
         timeouts=timeouts,
+        hooks=Hooks(hooks),
         stream=stream,
     )
     connection, leftover = await _open(parse_url(url), options, max_redirects)
-    async with hold_open(connection, leftover):
+    async with hold_open(connection, leftover, heartbeat=heartbeat, hooks=options.hooks):
         yield connection
 
 
 @asynccontextmanager
-async def hold_open(connection: Connection, leftover: bytes = b"") -> AsyncGenerator[None]:
+async def hold_open(
+    connection: Connection,
+    leftover: bytes = b"",
+    *,
+    heartbeat: HeartbeatPolicy | None,
+    hooks: Hooks | None = None,
+) -> AsyncGenerator[None]:
     """Run *connection*'s tasks for the length of the block, then close it.
 
     An exception from the block leaves it as itself, never in a group.
@@ -147,6 +165,8 @@ async def hold_open(connection: Connection, leftover: bytes = b"") -> AsyncGener
     try:
         async with trio.open_nursery() as nursery:
             connection.start(nursery, leftover)
+            if heartbeat is not None:
+                nursery.start_soon(keep_alive, connection, heartbeat, hooks)
             try:
                 yield
             except BaseException as error:
@@ -245,6 +265,7 @@ async def _attempt(target: Target, options: _Options) -> tuple[Connection, bytes
         compression=options.compression,
         limits=options.limits,
         timeouts=options.timeouts,
+        hooks=options.hooks,
     )
     return connection, handshake.trailing_data
 

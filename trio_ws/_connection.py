@@ -35,12 +35,20 @@ from ._errors import (
     MessageTooBig,
     ProtocolViolation,
 )
-from ._fragments import as_async, concatenated, normalized
+from ._fragments import IncomingMessage, as_async, concatenated, normalized
 from ._inbox import Inbox
 from ._outbox import Outbox, WriteStalled
 from ._pings import Pings
 from ._transport import make_transport
-from ._websocket import BytesLike, MessageStream, Sendable, WebSocket, WebSocketStatistics
+from ._websocket import WebSocket, WebSocketStatistics
+from .instrumentation import (
+    ConnectionEnded,
+    ConnectionOpened,
+    PingSent,
+    PongReceived,
+    Received,
+    Sent,
+)
 from .protocol.deflate import PerMessageDeflate
 from .protocol.machine import Close, Failure, Machine, Part, Ping, Pong, encode_close
 
@@ -48,6 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from ._settings import Compression, Limits, Timeouts
+    from ._websocket import BytesLike, MessageStream, PendingPing, Sendable
+    from .instrumentation import Hooks
     from .protocol.extensions import Extension
     from .protocol.handshake import Negotiated
     from .protocol.http import Request, Response
@@ -78,6 +88,7 @@ class Connection(WebSocket):
       negotiated: what its response agreed upon.
       limits: bounds on what the peer may make this side hold.
       timeouts: bounds on how long things may take.
+      hooks: told what happens; ``None``: nobody.
     """
 
     __slots__ = (
@@ -88,24 +99,30 @@ class Connection(WebSocket):
         "_ended",
         "_error",
         "_fragmenting",
+        "_hooks",
         "_id",
         "_inbox",
         "_joined",
+        "_last_received",
         "_limits",
         "_machine",
         "_messages_received",
         "_messages_sent",
         "_negotiated",
         "_nursery",
+        "_opened_at",
         "_outbox",
         "_pings",
+        "_reading_since",
         "_reason",
         "_request",
         "_skipping",
         "_timeouts",
+        "_traffic_hooks",
         "_transport",
         "_turn_ends",
         "_turn_left",
+        "_uptime",
     )
 
     def __init__(
@@ -117,6 +134,7 @@ class Connection(WebSocket):
         negotiated: Negotiated,
         limits: Limits,
         timeouts: Timeouts,
+        hooks: Hooks | None = None,
     ) -> None:
         self._id = f"{'c' if machine.client else 's'}{next(_ids)}"
         self._request = request
@@ -124,6 +142,8 @@ class Connection(WebSocket):
         self._machine = machine
         self._limits = limits
         self._timeouts = timeouts
+        self._hooks = hooks
+        self._traffic_hooks = hooks if hooks is not None and hooks.traffic else None
         self._transport = make_transport(stream)
         self._nursery: trio.Nursery | None = None
         self._inbox = Inbox(limits)
@@ -134,7 +154,7 @@ class Connection(WebSocket):
             start_task=self._start_task,
             failed=self._write_failed,
         )
-        self._pings = Pings()
+        self._pings = Pings(self._closed)
         self._reason: CloseReason | None = None
         # What the reason means to a caller; None: this side closed.
         self._error: type[ConnectionClosed] | None = None
@@ -150,6 +170,9 @@ class Connection(WebSocket):
         self._messages_sent = 0
         self._messages_received = 0
         self._bytes_received = 0
+        self._opened_at = self._last_received = trio.current_time()
+        self._reading_since: float | None = self._opened_at
+        self._uptime: float | None = None
 
     def __repr__(self) -> str:
         state = "open" if self._reason is None else str(self._reason)
@@ -173,6 +196,15 @@ class Connection(WebSocket):
             a task per connection spares 2 KiB each.
         """
         self._nursery = nursery
+        if self._hooks is not None:
+            self._hooks.tell(
+                ConnectionOpened(
+                    id=self._id,
+                    client=self._machine.client,
+                    target=self._request.target,
+                    remote_address=self.remote_address,
+                )
+            )
         nursery.start_soon(self._receive_task, leftover, afterwards)
         if preamble:
             self._outbox.put(preamble)
@@ -208,6 +240,8 @@ class Connection(WebSocket):
     def _put(self, message: str | bytes, compress: bool | None) -> None:
         frame = self._machine.send_message(message, compress=compress)
         self._messages_sent += 1
+        if self._traffic_hooks is not None:
+            self._tell_sent(1, frame)
         outbox = self._outbox
         outbox.burst += 1
         # While input is at hand, more replies are likely: let them share a write.
@@ -239,8 +273,10 @@ class Connection(WebSocket):
             if started:
                 self._check_open()
                 end: str | bytes = "" if isinstance(last, str) else b""
-                self._outbox.put(self._machine.send_part(end, final=True))
+                frame = self._machine.send_part(end, final=True)
+                self._outbox.put(frame)
                 self._messages_sent += 1
+                self._tell_sent(1, frame)
                 started = False
         finally:
             self._fragmenting = False
@@ -255,8 +291,14 @@ class Connection(WebSocket):
         while self._reason is None and self._outbox.is_over_high_water:
             await self._outbox.wait_change()
         self._check_open()
-        self._outbox.put(self._machine.send_part(part, final=False, compress=compress))
+        frame = self._machine.send_part(part, final=False, compress=compress)
+        self._outbox.put(frame)
+        self._tell_sent(0, frame)
         return part
+
+    def _tell_sent(self, messages: int, frame: bytes) -> None:
+        if self._traffic_hooks is not None:
+            self._traffic_hooks.tell_traffic(Sent(id=self._id, messages=messages, bytes=len(frame)))
 
     # Receiving
 
@@ -277,7 +319,7 @@ class Connection(WebSocket):
         held = self._machine.start_streaming()
         if held is not None:
             self._inbox.put([held])
-        return _IncomingMessage(self)
+        return IncomingMessage(self._receive_part, self._skip_rest)
 
     async def _wait_item(self) -> None:
         """Go through the scheduler, then wait until there is something to get."""
@@ -338,16 +380,25 @@ class Connection(WebSocket):
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._reason is not None:
             await trio.lowlevel.checkpoint()
-        self._check_open()
-        chosen = self._pings.new_payload() if payload is None else payload
-        round_trip = await self._pings.round_trip(chosen, self._send_ping)
-        if round_trip is None:
-            raise self._closed()
-        return round_trip
+        ping = self.start_ping(payload)
+        try:
+            return await ping.wait()
+        finally:
+            ping.forget()
 
-    def _send_ping(self, payload: bytes) -> None:
-        self._outbox.put_control(self._machine.send_ping(payload))
+    def start_ping(self, payload: bytes | None = None) -> PendingPing:
+        self._check_open()
+        ping = self._pings.start(payload)
+        try:
+            frame = self._machine.send_ping(ping.payload)
+        except BaseException:
+            ping.forget()
+            raise
+        self._outbox.put_control(frame, ping.written)
         self._outbox.flush()
+        if self._hooks is not None:
+            self._hooks.tell(PingSent(id=self._id))
+        return ping
 
     # Closing
 
@@ -362,8 +413,14 @@ class Connection(WebSocket):
                 self.abort()
         await self.wait_ended()
 
-    def abort(self) -> None:
-        self._settle(_ABORTED, None)
+    def abort(self, error: ConnectionClosedError | None = None) -> None:
+        if error is None:
+            self._settle(_ABORTED, None)
+        else:
+            self._settle(error.reason, type(error))
+            if error.reason.code != 1006:
+                # Told to the peer if the transport takes it at once.
+                self._send_close(error.reason.code, error.reason.reason)
         self._outbox.discard()
         self._transport.abort()
 
@@ -437,8 +494,7 @@ class Connection(WebSocket):
 
     def _write_failed(self, error: Exception) -> None:
         if isinstance(error, WriteStalled):
-            self._settle(_STALLED, ConnectionClosedError)
-            self._transport.abort()
+            self.abort(ConnectionClosedError(_STALLED))
         else:
             # What the peer said before it went may still be there to be read.
             self._start_task(self._abort_after, self._timeouts.violation_timeout)
@@ -470,7 +526,9 @@ class Connection(WebSocket):
                 await self._conclude(ending)
                 return
             if not inbox.has_room(machine.held_bytes):
+                self._reading_since = None
                 await inbox.wait_room(machine.held_bytes)
+                self._reading_since = trio.current_time()
             if machine.mid_message:
                 with trio.move_on_after(self._timeouts.assembly_timeout) as progress:
                     data = await self._transport.receive()
@@ -485,6 +543,8 @@ class Connection(WebSocket):
     def _take(self, data: bytes) -> Close | Failure | None:
         """Put what *data* brings where it belongs; return what ends the connection, if anything."""
         self._bytes_received += len(data)
+        self._last_received = trio.current_time()
+        count = self._messages_received
         messages: list[str | bytes | Part] = []
         ending: Close | Failure | None = None
         for event in self._machine.receive_data(data):
@@ -502,6 +562,9 @@ class Connection(WebSocket):
             elif not self._take_control(event):  # type: ignore[arg-type]
                 ending = _TOO_MANY_CONTROL_FRAMES
                 break
+        if self._traffic_hooks is not None:
+            count = self._messages_received - count
+            self._traffic_hooks.tell_traffic(Received(id=self._id, messages=count, bytes=len(data)))
         if messages and self._reason is None:
             self._inbox.put(messages)
         return ending
@@ -516,7 +579,9 @@ class Connection(WebSocket):
         if allowance < 1:
             return False
         if isinstance(event, Pong):
-            self._pings.settle(event.payload)
+            round_trip = self._pings.settle(event.payload)
+            if self._hooks is not None and round_trip is not None:
+                self._hooks.tell(PongReceived(id=self._id, round_trip=round_trip))
         elif self._machine.close_sent is None:
             self._outbox.put_pong(self._machine.send_pong(event.payload))
             self._outbox.flush()
@@ -572,8 +637,22 @@ class Connection(WebSocket):
                 await self._transport.aclose()
         finally:
             self._ended = True
+            self._uptime = trio.current_time() - self._opened_at
+            if self._hooks is not None:
+                self._tell_ended(self._hooks, self._reason, self._uptime)
             if self._end_waiters is not None:
                 self._end_waiters.unpark_all()
+
+    def _tell_ended(self, hooks: Hooks, reason: CloseReason, uptime: float) -> None:
+        hooks.tell(
+            ConnectionEnded(
+                id=self._id,
+                client=self._machine.client,
+                reason=reason,
+                uptime=uptime,
+                statistics=self.statistics(),
+            )
+        )
 
     # What is known about it
 
@@ -588,7 +667,20 @@ class Connection(WebSocket):
 
     @property
     def latency(self) -> float | None:
-        return self._pings.latency
+        latency = self._pings.statistics
+        return None if latency is None else latency.last
+
+    @property
+    def last_received(self) -> float:
+        return self._last_received
+
+    @property
+    def last_sent(self) -> float:
+        return self._outbox.last_written
+
+    @property
+    def reading_since(self) -> float | None:
+        return self._reading_since
 
     @property
     def request(self) -> Request:
@@ -630,6 +722,10 @@ class Connection(WebSocket):
             tasks_waiting_send=self._outbox.tasks_waiting,
             tasks_waiting_receive=int(self._inbox.receiver_waits),
             pings_in_flight=len(self._pings),
+            latency=self._pings.statistics,
+            uptime=(
+                trio.current_time() - self._opened_at if self._uptime is None else self._uptime
+            ),
         )
 
 
@@ -642,6 +738,7 @@ def make_connection(
     compression: Compression | None,
     limits: Limits,
     timeouts: Timeouts,
+    hooks: Hooks | None = None,
 ) -> Connection:
     """One side of a connection whose opening handshake is done."""
     deflate = None
@@ -651,31 +748,11 @@ def make_connection(
         )
     machine = Machine(client=client, limits=limits, deflate=deflate)
     return Connection(
-        stream, machine, request=request, negotiated=negotiated, limits=limits, timeouts=timeouts
+        stream,
+        machine,
+        request=request,
+        negotiated=negotiated,
+        limits=limits,
+        timeouts=timeouts,
+        hooks=hooks,
     )
-
-
-class _IncomingMessage(MessageStream):
-    """The next message of a `Connection`, piece by piece."""
-
-    __slots__ = ("_complete", "_connection", "_started")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._started = False
-        self._complete = False
-
-    async def receive(self) -> str | bytes:
-        if self._complete:
-            await trio.lowlevel.checkpoint()
-            raise trio.EndOfChannel
-        part = await self._connection._receive_part()
-        self._started = True
-        self._complete = part.final
-        return part.data
-
-    async def aclose(self) -> None:
-        if self._started and not self._complete:
-            self._complete = True
-            self._connection._skip_rest()
-        await trio.lowlevel.checkpoint()

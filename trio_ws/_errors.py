@@ -14,8 +14,10 @@
       ConnectionClosed                .reason
         ConnectionClosedOK              also trio.EndOfChannel
         ConnectionClosedError           also trio.BrokenResourceError
+          HeartbeatTimeout                the peer showed no sign of life
           ProtocolViolation               the peer broke RFC 6455 or RFC 7692
           MessageTooBig                   the peer sent more than Limits allow
+      GaveUp                          .attempts .elapsed; reconnecting stopped
 
 Whose fault it is stands in the type, as in Trio: ``trio.ClosedResourceError`` is this side,
 ``trio.BrokenResourceError`` the peer or the network, ``trio.EndOfChannel`` nobody.
@@ -170,9 +172,27 @@ class ConnectionClosedError(ConnectionClosed, trio.BrokenResourceError):
     """The connection ended in any other way that the peer or the network brought about."""
 
 
+class HeartbeatTimeout(ConnectionClosedError):
+    """The peer showed no sign of life for as long as the heartbeat allows."""
+
+
 class ProtocolViolation(ConnectionClosedError):
     """The peer broke RFC 6455 or RFC 7692, so the connection was failed."""
 
 
 class MessageTooBig(ConnectionClosedError):
     """The peer sent more than `Limits` allow, so the connection was failed with 1009."""
+
+
+class GaveUp(TrioWSError):
+    """Reconnecting has stopped; ``__cause__`` is the last failure.
+
+    Attributes:
+      attempts: attempts since the last stable connection.
+      elapsed: seconds since then.
+    """
+
+    def __init__(self, problem: str, *, attempts: int, elapsed: float) -> None:
+        super().__init__(problem)
+        self.attempts = attempts
+        self.elapsed = elapsed

@@ -6,8 +6,15 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
+import trio
+
+from ._websocket import MessageStream
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ._websocket import BytesLike
+    from .protocol.machine import Part
 
 
 def normalized(message: object) -> str | bytes:
@@ -43,3 +50,37 @@ def concatenated(parts: list[str | bytes]) -> str | bytes:
     if isinstance(parts[0], str):
         return "".join(cast("list[str]", parts))
     return b"".join(cast("list[bytes]", parts))
+
+
+class IncomingMessage(MessageStream):
+    """The next message of a connection, piece by piece.
+
+    Args:
+      receive_part: gives the next part of the message.
+      skip_rest: throws away what is still to come of it.
+    """
+
+    __slots__ = ("_complete", "_receive_part", "_skip_rest", "_started")
+
+    def __init__(
+        self, receive_part: Callable[[], Awaitable[Part]], skip_rest: Callable[[], None]
+    ) -> None:
+        self._receive_part = receive_part
+        self._skip_rest = skip_rest
+        self._started = False
+        self._complete = False
+
+    async def receive(self) -> str | bytes:
+        if self._complete:
+            await trio.lowlevel.checkpoint()
+            raise trio.EndOfChannel
+        part = await self._receive_part()
+        self._started = True
+        self._complete = part.final
+        return part.data
+
+    async def aclose(self) -> None:
+        if self._started and not self._complete:
+            self._complete = True
+            self._skip_rest()
+        await trio.lowlevel.checkpoint()

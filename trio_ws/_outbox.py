@@ -44,6 +44,7 @@ class Outbox:
     Attributes:
       size: bytes accepted and not taken by the transport yet.
       bytes_sent: bytes that the transport has taken.
+      last_written: when it last took some.
       broken: whether writing has failed, or was ended by `discard`.
       burst: frames put in a row without a trip through the scheduler; the connection counts.
     """
@@ -53,16 +54,20 @@ class Outbox:
         "_data",
         "_failed",
         "_high_water",
+        "_on_written",
         "_partial",
         "_start_task",
         "_task",
         "_task_started",
         "_transport",
+        "_under_way",
+        "_under_way_end",
         "_waiters",
         "_write_stall",
         "broken",
         "burst",
         "bytes_sent",
+        "last_written",
         "size",
     )
 
@@ -77,6 +82,7 @@ class Outbox:
     ) -> None:
         self.size = 0
         self.bytes_sent = 0
+        self.last_written = trio.current_time()
         self.broken = False
         self.burst = 0
         self._transport = transport
@@ -86,6 +92,11 @@ class Outbox:
         self._failed = failed
         self._control: list[bytes] = []
         self._data: list[bytes] = []
+        # Whom to tell when the control frames that are queued have been written,
+        self._on_written: list[Callable[[], None]] | None = None
+        # and those in the write under way, which are its first bytes.
+        self._under_way: list[Callable[[], None]] | None = None
+        self._under_way_end = 0
         # The rest of the write under way, which the send task finishes before anything else.
         self._partial: memoryview | None = None
         self._task_started = False
@@ -116,15 +127,23 @@ class Outbox:
         else:
             self.flush()
 
-    def put_control(self, frame: bytes) -> None:
-        """Queue a frame in front of queued data. It goes with the next `flush`."""
+    def put_control(self, frame: bytes, written: Callable[[], None] | None = None) -> None:
+        """Queue a frame in front of queued data. It goes with the next `flush`.
+
+        *written* is called when the transport has taken all of it.
+        """
         self._control.append(frame)
         self.size += len(frame)
+        if written is not None:
+            self._on_written = [*(self._on_written or ()), written]
 
     def put_pong(self, frame: bytes) -> None:
         """`put_control` for an answer: when many are queued, only the newest are kept."""
         if len(self._control) >= MAX_QUEUED_PONGS:
-            self.size -= len(self._control.pop(0))
+            pongs = [queued for queued in self._control if queued[0] == frame[0]]
+            if len(pongs) >= MAX_QUEUED_PONGS:
+                self._control.remove(pongs[0])
+                self.size -= len(pongs[0])
         self.put_control(frame)
 
     def flush(self) -> None:
@@ -182,6 +201,9 @@ class Outbox:
 
     def _take_chunk(self) -> bytes:
         frames, self._control = self._control, []
+        if self._on_written is not None:
+            self._under_way, self._on_written = self._on_written, None
+            self._under_way_end = self.bytes_sent + sum(map(len, frames))
         if not frames and len(self._data) == 1:
             return self._data.pop()
         if self.size <= 2 * COALESCE_SIZE:
@@ -199,6 +221,12 @@ class Outbox:
     def _written(self, count: int) -> None:
         self.size -= count
         self.bytes_sent += count
+        if count:
+            self.last_written = trio.current_time()
+        if self._under_way is not None and self.bytes_sent >= self._under_way_end:
+            under_way, self._under_way = self._under_way, None
+            for written in under_way:
+                written()
         if self._waiters is not None and self.size <= self._high_water:
             self._waiters.unpark_all()
 

@@ -20,12 +20,15 @@ import trio
 
 from ._connection import make_connection
 from ._errors import ConnectionClosed
+from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
 from ._http import Origins
 from ._listen import addresses_of, close_all, open_listeners
 from ._settings import Limits, Timeouts
 from ._transport import underlying_socket
+from .instrumentation import HandlerCrashed, Hooks, log_record
 from .protocol.handshake import BadRequest, ServerHandshake
 from .protocol.http import Response
+from .protocol.machine import encode_close
 
 if TYPE_CHECKING:
     import ssl
@@ -34,18 +37,22 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from ._connection import Connection
+    from ._heartbeat import HeartbeatPolicy
     from ._http import ProcessRequest
     from ._settings import Compression
     from ._websocket import WebSocket
+    from .instrumentation import Hook
     from .protocol.http import HeadersLike, Request
 
     Handler: TypeAlias = Callable[[WebSocket], Awaitable[object]]
+    OnError: TypeAlias = Callable[[WebSocket, Exception], Awaitable[object] | object]
     SubprotocolChoice: TypeAlias = Sequence[str] | Callable[[Request, Sequence[str]], str | None]
 
 _logger: Final = logging.getLogger("trio_ws.server")
 
 DEFAULT_LIMITS: Final = Limits()
 DEFAULT_TIMEOUTS: Final = Timeouts()
+DEFAULT_HOOKS: Final = (log_record,)
 _RECEIVE_SIZE: Final = 64 * 1024
 #: Seconds to read on after a refusal, so that closing does not reset it away.
 _LINGER: Final = 1.0
@@ -67,6 +74,7 @@ class ServerStatistics:
       accepted: connections opened since the start.
       refused: requests answered with something other than 101, health checks included.
       crashed: handlers that raised.
+      uptime: seconds since the start. That of each connection is in `WebSocket.statistics`.
     """
 
     connections: int
@@ -74,6 +82,7 @@ class ServerStatistics:
     accepted: int
     refused: int
     crashed: int
+    uptime: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +96,11 @@ class _Options:
     headers: HeadersLike
     max_connections: int | None
     max_connections_per_host: int | None
+    heartbeat: HeartbeatPolicy | None
+    on_error: OnError | None
     limits: Limits
     timeouts: Timeouts
+    hooks: Hooks
 
 
 class Server:
@@ -112,6 +124,7 @@ class Server:
         self._accepted = 0
         self._refused = 0
         self._crashed = 0
+        self._started_at = trio.current_time()
 
     def __repr__(self) -> str:
         state = "draining" if self._draining else "open"
@@ -139,7 +152,7 @@ class Server:
 
     @property
     def connections(self) -> tuple[WebSocket, ...]:
-        """The open connections at this moment."""
+        """The open connections at this moment: a copy, so that they may change meanwhile."""
         return tuple(self._connections.values())
 
     def statistics(self) -> ServerStatistics:
@@ -150,7 +163,29 @@ class Server:
             accepted=self._accepted,
             refused=self._refused,
             crashed=self._crashed,
+            uptime=trio.current_time() - self._started_at,
         )
+
+    def close_connection(self, connection_id: str, code: int = 1000, reason: str = "") -> bool:
+        """Begin to close one connection; its handler sees what it would had the peer closed.
+
+        Args:
+          connection_id: the connection's `WebSocket.id`.
+          code: as for `WebSocket.aclose`.
+          reason: the text beside it, at most 123 bytes of UTF-8.
+
+        Returns:
+          Whether such a connection was open. It is closed within ``Timeouts.close_timeout``.
+
+        Raises:
+          ValueError: the code may not be sent, or the reason is too long.
+        """
+        encode_close(code, reason)
+        connection = self._connections.get(connection_id)
+        if connection is None or connection.close_reason is not None:
+            return False
+        connection.close_soon(code, reason)
+        return True
 
     # Draining
 
@@ -333,6 +368,7 @@ class Server:
             compression=options.compression,
             limits=options.limits,
             timeouts=options.timeouts,
+            hooks=options.hooks,
         )
         self._connections[connection.id] = connection
         self._hosts[_host_group(peer)] += 1
@@ -357,21 +393,43 @@ class Server:
                 afterwards=partial(self._end_handler, connection, nursery.cancel_scope),
             )
             opened.head = opened.leftover = b""
-            code = await self._run_handler(connection, opened.peer)
+            heartbeat = self._options.heartbeat
+            if heartbeat is not None:
+                nursery.start_soon(keep_alive, connection, heartbeat, self._options.hooks)
+            code = await self._run_handler(connection)
             await connection.aclose(code)
             nursery.cancel_scope.cancel()
 
-    async def _run_handler(self, connection: Connection, peer: str) -> int:
+    async def _run_handler(self, connection: Connection) -> int:
         """Run the handler; return the code to close with."""
         try:
             await self._handler(connection)
         except Exception as error:
             if _is_end_of(connection, error):
                 return 1000
-            self._crashed += 1
-            _logger.exception("%s from %s: the handler crashed", connection.id, peer)
+            await self._handler_crashed(connection, error)
             return 1011
         return 1000
+
+    async def _handler_crashed(self, connection: Connection, error: Exception) -> None:
+        self._crashed += 1
+        self._options.hooks.tell(
+            HandlerCrashed(
+                id=connection.id,
+                target=connection.request.target,
+                remote_address=connection.remote_address,
+                error=error,
+            )
+        )
+        if self._options.on_error is None:
+            return
+        try:
+            answer = self._options.on_error(connection, error)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception as second:
+            if not _is_end_of(connection, second):
+                _logger.exception("%s: on_error failed", connection.id)
 
     async def _end_handler(self, connection: Connection, scope: trio.CancelScope) -> None:
         """Cancel a handler that goes on without its connection."""
@@ -470,8 +528,11 @@ async def serve(
     headers: HeadersLike = (),
     max_connections: int | None = None,
     max_connections_per_host: int | None = None,
+    heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
+    on_error: OnError | None = None,
     limits: Limits = DEFAULT_LIMITS,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    hooks: Iterable[Hook] = DEFAULT_HOOKS,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve WebSocket connections until cancelled or drained.
@@ -507,8 +568,14 @@ async def serve(
       headers: additional headers of the 101 answer.
       max_connections: 503 with ``Retry-After`` beyond.
       max_connections_per_host: the same for one address (of IPv6, one /64 network).
+      heartbeat: how a dead peer is noticed: by default a ping every 20 seconds, to be answered
+        within 20; see `Heartbeat`. ``None``: not at all.
+      on_error: sync or async, called with the connection and what its handler raised, before
+        the connection is closed with 1011: to count it, to report it, to send a last word.
       limits: bounds on what a peer may make this side hold.
       timeouts: bounds on how long things may take.
+      hooks: told what happens to every connection; see `trio_ws.instrumentation`. By default,
+        one that writes to the log.
       task_status: gives ``nursery.start`` the `Server`.
 
     Raises:
@@ -526,8 +593,11 @@ async def serve(
         headers=headers,
         max_connections=max_connections,
         max_connections_per_host=max_connections_per_host,
+        heartbeat=heartbeat,
+        on_error=on_error,
         limits=limits,
         timeouts=timeouts,
+        hooks=Hooks(hooks),
     )
     async with open_listeners(host, port, listeners, unix_socket, ssl_context) as opened:
         await Server(handler, opened, options).run(task_status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ._close import CloseReason
+    from ._errors import ConnectionClosedError
     from .protocol.extensions import Extension
     from .protocol.http import Request, Response
 
@@ -28,6 +29,23 @@ Sendable: TypeAlias = (
     | AsyncIterable[str]
     | AsyncIterable[BytesLike]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStatistics:
+    """The round trips of one connection's answered pings, in seconds.
+
+    Attributes:
+      last: of the newest.
+      smoothed: an average in which each new one counts for an eighth (RFC 6298, section 2).
+      minimum: the shortest.
+      maximum: the longest.
+    """
+
+    last: float
+    smoothed: float
+    minimum: float
+    maximum: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +63,8 @@ class WebSocketStatistics:
       tasks_waiting_send: tasks that wait in ``send`` for the outbox to drain.
       tasks_waiting_receive: 1 while a task waits in ``receive``, else 0.
       pings_in_flight: pings whose pong has not come.
+      latency: what the answered pings took; ``None`` before the first.
+      uptime: seconds since the opening handshake; once the connection has ended, until its end.
     """
 
     messages_sent: int
@@ -57,6 +77,47 @@ class WebSocketStatistics:
     tasks_waiting_send: int
     tasks_waiting_receive: int
     pings_in_flight: int
+    latency: LatencyStatistics | None
+    uptime: float
+
+
+class PendingPing(ABC):
+    """A ping on its way: what `WebSocket.start_ping` returns.
+
+    Attributes:
+      payload: what tells its pong from others.
+    """
+
+    __slots__ = ()
+
+    payload: bytes
+
+    @property
+    @abstractmethod
+    def written_at(self) -> float | None:
+        """When the transport took the last byte of it, by ``trio.current_time()``.
+
+        ``None`` while it waits behind a write under way.
+        """
+
+    @property
+    @abstractmethod
+    def round_trip(self) -> float | None:
+        """Seconds from the writing of the ping to its pong; ``None`` before."""
+
+    @abstractmethod
+    async def wait(self) -> float:
+        """Wait for the pong; return `round_trip`.
+
+        Raises:
+          ConnectionClosed, trio.ClosedResourceError: as in `WebSocket.ping`.
+
+        Cancellation: nothing happened; call it again, or `forget` it.
+        """
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Wait for the pong no longer. Idempotent."""
 
 
 class MessageStream(trio.abc.ReceiveChannel[str | bytes]):
@@ -176,6 +237,21 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         """
 
     @abstractmethod
+    def start_ping(self, payload: bytes | None = None) -> PendingPing:
+        """Queue a ping, ahead of data that waits, and return without waiting for its pong.
+
+        Whoever starts a ping must `PendingPing.forget` it in the end, or wait until it is
+        answered.
+
+        Args:
+          payload: as in `ping`.
+
+        Raises:
+          ConnectionClosed, trio.ClosedResourceError: see the class.
+          ValueError: as in `ping`.
+        """
+
+    @abstractmethod
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection: the closing handshake, then the transport (section 7.1.2).
 
@@ -195,8 +271,14 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         """
 
     @abstractmethod
-    def abort(self) -> None:
-        """Close the transport now, without a closing handshake. Never blocks; idempotent."""
+    def abort(self, error: ConnectionClosedError | None = None) -> None:
+        """Close the transport now, without a closing handshake. Never blocks; idempotent.
+
+        Args:
+          error: why, where it is the peer or the network that failed: ``send``, ``receive`` and
+            ``ping`` raise an error of its type, with its ``reason``, and what had arrived is
+            handed out first. ``None``: the connection is closed here, by choice.
+        """
 
     @property
     @abstractmethod
@@ -207,6 +289,25 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     @abstractmethod
     def latency(self) -> float | None:
         """Round-trip time of the last answered ping in seconds; ``None`` before the first."""
+
+    @property
+    @abstractmethod
+    def last_received(self) -> float:
+        """When bytes last came from the peer, by ``trio.current_time()``; at first, the opening."""
+
+    @property
+    @abstractmethod
+    def last_sent(self) -> float:
+        """When the transport last took bytes, by ``trio.current_time()``; at first, the opening."""
+
+    @property
+    @abstractmethod
+    def reading_since(self) -> float | None:
+        """Since when this side has been reading, by ``trio.current_time()``.
+
+        ``None`` while it has stopped because the inbox is full: what the peer has sent since
+        then, pongs among it, lies unread, and its silence means nothing.
+        """
 
     @property
     @abstractmethod

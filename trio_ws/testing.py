@@ -11,14 +11,17 @@ import trio.testing
 
 from ._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, hold_open
 from ._connection import make_connection
+from .instrumentation import Hooks
 from .protocol.handshake import ClientHandshake, ServerHandshake
 from .protocol.http import Response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
+    from ._heartbeat import HeartbeatPolicy
     from ._settings import Compression, Limits, Timeouts
     from ._websocket import WebSocket
+    from .instrumentation import Hook
 
 __all__ = ["Pair", "open_pair"]
 
@@ -38,6 +41,8 @@ async def open_pair(
     compression: Compression | None = None,
     limits: Limits = DEFAULT_LIMITS,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    heartbeat: HeartbeatPolicy | None = None,
+    hooks: Iterable[Hook] = (),
     streams: tuple[trio.abc.Stream, trio.abc.Stream] | None = None,
 ) -> AsyncGenerator[Pair]:
     """A connected client and server in memory, both closed at the end of the block.
@@ -57,6 +62,8 @@ async def open_pair(
       compression: used by both sides.
       limits: of both sides.
       timeouts: of both sides.
+      heartbeat: of both sides; by default none, so that a test's clock need not tick.
+      hooks: told what happens on both sides.
       streams: the client's and the server's byte stream; by default a new pair in memory.
     """
     here, there = streams or trio.testing.memory_stream_pair()
@@ -74,8 +81,12 @@ async def open_pair(
     negotiated = ours.receive_data(head)
     assert negotiated is not None
     assert not isinstance(negotiated, Response)
-    connect = partial(make_connection, compression=compression, limits=limits, timeouts=timeouts)
+    told = Hooks(hooks)
+    connect = partial(
+        make_connection, compression=compression, limits=limits, timeouts=timeouts, hooks=told
+    )
     client = connect(here, ours.request, negotiated, client=True)
     server = connect(there, request, agreed, client=False)
-    async with hold_open(server), hold_open(client):
+    hold = partial(hold_open, heartbeat=heartbeat, hooks=told)
+    async with hold(server), hold(client):
         yield Pair(client, server)
