@@ -439,7 +439,7 @@ async def test_a_bug_in_a_background_task_is_not_hidden() -> None:
 
     broken: Any = Broken()
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with hold_open(broken):
+        async with hold_open(broken, heartbeat=None):
             await _ignore_cancellation()
     assert caught.group_contains(AssertionError, match="bug")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import trio
 
 from ._connection import make_connection
-from ._dial import open_stream
+from ._dial import Stage, nobody_cares, open_stream
 from ._errors import (
     ConnectionRejected,
     HandshakeTimeout,
@@ -28,7 +28,7 @@ from .protocol.http import Headers, Response
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from ._connection import Connection
     from ._heartbeat import HeartbeatPolicy
@@ -61,6 +61,7 @@ class _Options:
     limits: Limits
     timeouts: Timeouts
     hooks: Hooks
+    on_stage: Callable[[Stage], None]
     # Repr'd nowhere: it may be anything.
     stream: trio.abc.Stream | None = field(repr=False)
 
@@ -131,6 +132,61 @@ async def connect(
 
     Cancellation: at any point; nothing is left behind.
     """
+    async with connected(
+        url,
+        headers=headers,
+        origin=origin,
+        subprotocols=subprotocols,
+        compression=compression,
+        ssl_context=ssl_context,
+        server_hostname=server_hostname,
+        proxy=proxy,
+        stream=stream,
+        max_redirects=max_redirects,
+        heartbeat=heartbeat,
+        limits=limits,
+        timeouts=timeouts,
+        hooks=hooks,
+    ) as ws:
+        yield ws
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options of `connect` that a reconnecting client takes as well, with its meanings."""
+
+    headers: HeadersLike
+    origin: str | None
+    subprotocols: Sequence[str]
+    compression: Compression | None
+    ssl_context: ssl.SSLContext | None
+    server_hostname: str | None
+    proxy: str | None
+    max_redirects: int
+    heartbeat: HeartbeatPolicy | None
+    limits: Limits
+    timeouts: Timeouts
+
+
+@asynccontextmanager
+async def connected(
+    url: str,
+    *,
+    headers: HeadersLike = (),
+    origin: str | None = None,
+    subprotocols: Sequence[str] = (),
+    compression: Compression | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    proxy: str | None = "environment",
+    stream: trio.abc.Stream | None = None,
+    max_redirects: int = 5,
+    heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
+    limits: Limits = DEFAULT_LIMITS,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    hooks: Iterable[Hook] = DEFAULT_HOOKS,
+    on_stage: Callable[[Stage], None] = nobody_cares,
+) -> AsyncGenerator[Connection]:
+    """`connect`, which also tells *on_stage* how far it has come."""
     options = _Options(
         headers=Headers(headers),
         origin=origin,
@@ -142,6 +198,7 @@ async def connect(
         limits=limits,
         timeouts=timeouts,
         hooks=Hooks(hooks),
+        on_stage=on_stage,
         stream=stream,
     )
     connection, leftover = await _open(parse_url(url), options, max_redirects)
@@ -239,7 +296,9 @@ async def _attempt(target: Target, options: _Options) -> tuple[Connection, bytes
         ssl_context=options.ssl_context,
         server_hostname=options.server_hostname,
         proxy=options.proxy,
+        on_stage=options.on_stage,
     )
+    options.on_stage(Stage.HANDSHAKE)
     try:
         handshake = ClientHandshake(
             host=target.host_header,

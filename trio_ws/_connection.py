@@ -407,11 +407,11 @@ class Connection(WebSocket):
         self._begin_close(code, reason)
         try:
             with trio.move_on_after(self._timeouts.close_timeout):
-                await self.wait_ended()
+                await self.wait_closed()
         finally:
             if not self._ended:
                 self.abort()
-        await self.wait_ended()
+        await self.wait_closed()
 
     def abort(self, error: ConnectionClosedError | None = None) -> None:
         if error is None:
@@ -435,14 +435,15 @@ class Connection(WebSocket):
             self._begin_close(code, reason, error=error)
             self._start_task(self._abort_after, self._timeouts.close_timeout)
 
-    async def wait_ended(self) -> None:
-        """Wait until the transport is closed."""
+    async def wait_closed(self) -> CloseReason:
         if self._ended:
             await trio.lowlevel.checkpoint()
-            return
-        if self._end_waiters is None:
-            self._end_waiters = trio.lowlevel.ParkingLot()
-        await self._end_waiters.park()
+        else:
+            if self._end_waiters is None:
+                self._end_waiters = trio.lowlevel.ParkingLot()
+            await self._end_waiters.park()
+        assert self._reason is not None
+        return self._reason
 
     async def wait_read(self) -> None:
         """Wait, once the connection has ended, until everything that had arrived is received."""
@@ -488,7 +489,7 @@ class Connection(WebSocket):
 
     async def _abort_after(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            await self.wait_ended()
+            await self.wait_closed()
         if not self._ended:
             self._transport.abort()
 

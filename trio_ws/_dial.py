@@ -7,6 +7,7 @@ await exactly one function owns the open socket, and a failure or a cancellation
 from __future__ import annotations
 
 import base64
+import enum
 import functools
 import math
 import os
@@ -24,7 +25,7 @@ from ._errors import InvalidURL, ProxyError
 from ._url import host_port, parse_authority, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
     from ._url import Target
 
@@ -46,6 +47,24 @@ _RECEIVE_SIZE: Final = 4096
 _MAX_SHOWN_REASON: Final = 100
 
 
+class Stage(enum.StrEnum):
+    """How far a connection had come."""
+
+    RESOLVE = "resolve"
+    """Asking for the URL, or looking its host up."""
+    CONNECT = "connect"
+    PROXY = "proxy"
+    TLS = "tls"
+    HANDSHAKE = "handshake"
+    """The opening handshake (RFC 6455, section 4)."""
+    ON_CONNECT = "on_connect"
+    OPEN = "open"
+
+
+def nobody_cares(stage: Stage) -> None:
+    """What is told of stages where nobody asks."""
+
+
 async def open_stream(
     target: Target,
     *,
@@ -53,6 +72,7 @@ async def open_stream(
     server_hostname: str | None = None,
     proxy: str | None = "environment",
     proxy_ssl_context: ssl.SSLContext | None = None,
+    on_stage: Callable[[Stage], None] = nobody_cares,
 ) -> trio.abc.Stream:
     """Open the byte stream that the opening handshake can begin on.
 
@@ -69,6 +89,7 @@ async def open_stream(
         in either case, unless ``NO_PROXY`` names the host. ``socks5h`` and ``socks4a`` leave
         the resolving of names to the proxy. A Unix socket is never reached through a proxy.
       proxy_ssl_context: for TLS to an ``https`` proxy; by default as for `ssl_context`.
+      on_stage: told what is begun: connecting, a proxy, TLS.
 
     Returns:
       A stream that the caller must close.
@@ -82,9 +103,14 @@ async def open_stream(
 
     Cancellation: at any point; no socket stays open.
     """
+    if proxy == "environment":
+        proxy = _proxy_from_environment(target)
+    through_proxy = proxy is not None and target.unix_path is None
+    on_stage(Stage.PROXY if through_proxy else Stage.CONNECT)
     stream = await _open_transport(target, proxy, proxy_ssl_context)
     if not target.secure:
         return stream
+    on_stage(Stage.TLS)
     return await _start_tls(
         stream,
         ssl_context,
@@ -98,8 +124,6 @@ async def _open_transport(
 ) -> trio.abc.Stream:
     if target.unix_path is not None:
         return await _open_unix(target.unix_path)
-    if proxy == "environment":
-        proxy = _proxy_from_environment(target)
     if proxy is None:
         return await _open_tcp(target.host, target.port)
     parsed = _parse_proxy(proxy)
@@ -247,7 +271,7 @@ async def _ask_for_tunnel(stream: trio.abc.Stream, proxy: _Proxy, target: Target
     except h11.RemoteProtocolError as error:
         raise ProxyError(f"the proxy {proxy} did not answer in HTTP: {error}") from error
     if not 200 <= response.status_code <= 299:
-        raise ProxyError(_refusal(proxy, target, response))
+        raise ProxyError(_refusal(proxy, target, response), status=response.status_code)
     # Nobody speaks before this side does, so such bytes come from the proxy, not through it.
     if connection.trailing_data[0]:
         raise ProxyError(f"the proxy {proxy} sent data behind its answer")

@@ -67,7 +67,15 @@ class HandshakeTimeout(HandshakeError):
 
 
 class ProxyError(HandshakeError):
-    """The proxy refused to connect, or did not answer as a proxy does."""
+    """The proxy refused to connect, or did not answer as a proxy does.
+
+    Attributes:
+      status: the HTTP status of its refusal; ``None`` where there was none.
+    """
+
+    def __init__(self, problem: str, *, status: int | None = None) -> None:
+        super().__init__(problem)
+        self.status = status
 
 
 class ConnectionRejected(HandshakeError):

@@ -280,6 +280,13 @@ class WebSocket(trio.abc.Channel[str | bytes]):
             handed out first. ``None``: the connection is closed here, by choice.
         """
 
+    @abstractmethod
+    async def wait_closed(self) -> CloseReason:
+        """Wait until the connection has ended and its transport is closed; return why.
+
+        What had arrived before can still be received. Cancellation: nothing happened.
+        """
+
     @property
     @abstractmethod
     def close_reason(self) -> CloseReason | None:
