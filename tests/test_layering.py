@@ -42,7 +42,7 @@ FLOORS = {
     },
     3: {"_connection", "_heartbeat", "_http", "_routing", "_url", "_dial", "_listen"},
     4: {"_client", "_server"},
-    5: set(),
+    5: {"_reconnect", "_keep_connected", "classification"},
     6: {"testing"},
     7: {"cli", "cli.__main__", "cli.app", "cli.serve", "cli.client", "cli.failures"},
     # The face re-exports, and nothing imports it.

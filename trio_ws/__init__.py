@@ -4,7 +4,8 @@ A server, a client, and the protocol core beneath them, in structured concurrenc
 and `connect` to begin with, and `WebSocket` for what a connection can do.
 """
 
-from ._client import connect
+from . import classification
+from ._client import ConnectOptions, connect
 from ._close import CloseCode, ClosedBy, CloseReason
 from ._errors import (
     ConnectionClosed,
@@ -26,6 +27,16 @@ from ._errors import (
 )
 from ._heartbeat import AdaptiveHeartbeat, Heartbeat, HeartbeatPolicy, IdleHeartbeat
 from ._http import all_of, basic_auth, bearer_auth, health
+from ._keep_connected import OfflineQueue, ReconnectingWebSocket, keep_connected
+from ._reconnect import (
+    Backoff,
+    Client,
+    ConnectionContext,
+    Connections,
+    Endpoint,
+    EventStream,
+    supervise,
+)
 from ._routing import Router
 from ._server import Server, ServerStatistics, serve
 from ._settings import Compression, Limits, Timeouts
@@ -36,18 +47,27 @@ from ._websocket import (
     WebSocket,
     WebSocketStatistics,
 )
+from .classification import Failure, Verdict
 from .protocol.http import Headers, Request, Response
 
 __all__ = [
     "AdaptiveHeartbeat",
+    "Backoff",
+    "Client",
     "CloseCode",
     "CloseReason",
     "ClosedBy",
     "Compression",
+    "ConnectOptions",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "ConnectionContext",
     "ConnectionRejected",
+    "Connections",
+    "Endpoint",
+    "EventStream",
+    "Failure",
     "GaveUp",
     "HandshakeError",
     "HandshakeTimeout",
@@ -62,9 +82,11 @@ __all__ = [
     "Limits",
     "MessageStream",
     "MessageTooBig",
+    "OfflineQueue",
     "PendingPing",
     "ProtocolViolation",
     "ProxyError",
+    "ReconnectingWebSocket",
     "RedirectRefused",
     "Request",
     "Response",
@@ -74,12 +96,16 @@ __all__ = [
     "Timeouts",
     "TooManyRedirects",
     "TrioWSError",
+    "Verdict",
     "WebSocket",
     "WebSocketStatistics",
     "all_of",
     "basic_auth",
     "bearer_auth",
+    "classification",
     "connect",
     "health",
+    "keep_connected",
     "serve",
+    "supervise",
 ]

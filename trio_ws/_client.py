@@ -28,7 +28,7 @@ from .protocol.http import Headers, Response
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from ._connection import Connection
     from ._heartbeat import HeartbeatPolicy
@@ -218,19 +218,30 @@ async def hold_open(
 
     An exception from the block leaves it as itself, never in a group.
     """
+    async with supervised(connection.aclose) as nursery:
+        connection.start(nursery, leftover)
+        if heartbeat is not None:
+            nursery.start_soon(keep_alive, connection, heartbeat, hooks)
+        yield
+
+
+@asynccontextmanager
+async def supervised(close: Callable[[int], Awaitable[None]]) -> AsyncGenerator[trio.Nursery]:
+    """A nursery for the length of the block, whose tasks are done with when the block is left.
+
+    *close* is awaited then, with the close code that says how it was left, and what still runs
+    is cancelled. An exception from the block leaves it as itself, never in a group.
+    """
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            connection.start(nursery, leftover)
-            if heartbeat is not None:
-                nursery.start_soon(keep_alive, connection, heartbeat, hooks)
             try:
-                yield
+                yield nursery
             except BaseException as error:
                 # Kept aside, or the nursery would wrap it in a group.
                 failure = error
             try:
-                await connection.aclose(_close_code(failure))
+                await close(_close_code(failure))
             except trio.Cancelled as cancelled:
                 failure = failure or cancelled
             nursery.cancel_scope.cancel()
