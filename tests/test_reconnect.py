@@ -1,0 +1,785 @@
+"""Reconnecting: when, how often, and what is left behind."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+import trio_ws
+from trio_ws import Backoff, Client, ConnectionContext, Endpoint, Failure, GaveUp, Verdict
+from trio_ws.instrumentation import Connected, Connecting, Disconnected, Stopped, Waiting
+
+from .network import URL, Network, echo, install
+from .sweeps import cancel_sweep
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from trio_ws import WebSocket
+
+REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "cannot connect: refused")
+SHORT = trio_ws.Timeouts(open_timeout=2, close_timeout=1)
+EXACT = Backoff(jitter="none", initial=1, maximum=8, intensity=None)
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    return install(monkeypatch)
+
+
+def rejected(status: int, **headers: str) -> trio_ws.ConnectionRejected:
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return trio_ws.ConnectionRejected(trio_ws.Response.text(status, "", pairs))
+
+
+# Backoff
+
+
+def test_bounds_grow_and_stop_growing() -> None:
+    backoff = Backoff(initial=0.5, factor=2, maximum=60)
+    assert [backoff.bound(n) for n in range(1, 10)] == pytest.approx(
+        [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    )
+    assert backoff.bound(10**6) == 60
+    assert Backoff(factor=1, initial=3).bound(10**6) == pytest.approx(3)
+
+
+def test_full_jitter_draws_from_the_whole_range() -> None:
+    assert Backoff(rng=lambda: 0.25).delay(3) == pytest.approx(0.5)
+    assert Backoff(jitter="none").delay(3) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"initial": 0},
+        {"initial": 100},
+        {"factor": 0.5},
+        {"maximum": math.nan},
+        {"jitter": "some"},
+        {"stable_after": -1},
+        {"max_attempts": 0},
+        {"max_elapsed": 0},
+        {"intensity": (-1, 1)},
+        {"intensity": (1, 0)},
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="Backoff"):
+        Backoff(**options)
+
+
+# The client
+
+
+async def test_connections_one_after_the_other(network: Network, autojump_clock: MockClock) -> None:
+    got = []
+    async with network.served(echo), Client(URL, backoff=EXACT) as client:
+        assert "connecting" in repr(client)
+        async for ws in client.connections():
+            await ws.send("hello")
+            got.append(await ws.receive())
+            context = client.context
+            assert context is not None
+            assert context.number == len(got)
+            if len(got) == 3:
+                break
+            await network.cut()
+        assert "open" in repr(client)
+        assert ws.close_reason is None, "break leaves the last connection open"
+    assert got == ["hello"] * 3
+    reason = await ws.wait_closed()
+    assert reason.code == 1000
+    # 1 s, then 2: none of them was stable.
+    assert network.attempts == pytest.approx([0, 1, 3])
+
+
+async def test_asking_for_the_next_closes_the_one_before(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    codes = []
+
+    async def handler(ws: WebSocket) -> None:
+        codes.append((await ws.wait_closed()).code)
+
+    async with network.served(handler), Client(URL, backoff=EXACT) as client:
+        first = await client.next_connection()
+        second = await client.next_connection()
+        assert first is not None
+        assert second is not None
+        assert first.close_reason is not None
+        assert second.close_reason is None
+    assert codes == [1000, 1000]
+
+
+async def test_it_is_used_in_an_async_with_block_once(network: Network) -> None:
+    client = Client(URL)
+    with pytest.raises(RuntimeError, match="async with"):
+        await client.next_connection()
+    async with client:
+        with pytest.raises(RuntimeError, match="entered once"):
+            await client.__aenter__()
+
+
+def test_bad_targets_are_refused_at_once() -> None:
+    with pytest.raises(trio_ws.InvalidURL):
+        Client("nonsense")
+    with pytest.raises(trio_ws.InvalidURL):
+        Client([URL, Endpoint("http//x")])
+    with pytest.raises(ValueError, match="at least one"):
+        Client([])
+
+
+async def test_done_ends_the_iteration(network: Network, autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.send("bye")
+
+    async with network.served(handler), Client(URL) as client:
+        events = client.events()
+        async for ws in client.connections():
+            assert [message async for message in ws] == ["bye"]
+        assert await client.next_connection() is None
+        assert "stopped" in repr(client)
+    kinds = [type(event) async for event in events]
+    assert kinds == [Connecting, Connected, Disconnected, Stopped]
+
+
+async def test_fatal_failures_give_up(network: Network, autojump_clock: MockClock) -> None:
+    network.down = rejected(404)
+    async with Client("ws://user:secret@testserver/feed?token=secret") as client:
+        for _ in range(2):
+            with pytest.raises(GaveUp) as caught:
+                await client.next_connection()
+    assert caught.value.__cause__ is network.down
+    assert caught.value.attempts == 1
+    assert "secret" not in str(caught.value)
+    assert len(network.attempts) == 1
+
+
+async def test_targets_are_taken_in_turn(network: Network, autojump_clock: MockClock) -> None:
+    network.failures = [REFUSED, REFUSED, REFUSED]
+    seen = []
+
+    async def handler(ws: WebSocket) -> None:
+        seen.append(ws.request.headers.get("x-key"))
+
+    other = Endpoint("ws://other/", headers={"X-Key": "own"})
+    async with (
+        network.served(handler),
+        Client([URL, other], headers={"x-key": "common"}, backoff=EXACT) as client,
+    ):
+        assert await client.next_connection()
+        await trio.testing.wait_all_tasks_blocked()
+    assert network.urls == [URL, "ws://other/"] * 2
+    assert seen == ["own"]
+
+
+async def test_a_callable_is_asked_at_every_attempt(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    asked = 0
+
+    async def target() -> str | Endpoint:
+        nonlocal asked
+        asked += 1
+        await trio.lowlevel.checkpoint()
+        return f"{URL}?token={asked}"
+
+    network.failures = [rejected(401)]
+    async with network.served(echo), Client(target, backoff=EXACT) as client:
+        ws = await client.next_connection()
+        assert ws is not None
+        assert ws.request.target == "/feed?token=2"
+        # A connection makes up for a refusal: one more is forgiven, and no more.
+        network.failures = [rejected(403), rejected(401)]
+        await network.cut()
+        with pytest.raises(GaveUp):
+            await client.next_connection()
+
+
+async def test_what_a_callable_raises_surfaces_unless_it_is_the_network(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    errors: list[Exception] = [OSError("no token for now"), KeyError("a bug")]
+
+    async def target() -> str:
+        raise errors.pop(0)
+
+    async with Client(target) as client:
+        with pytest.raises(KeyError):
+            await client.next_connection()
+
+
+async def test_should_retry_decides(network: Network, autojump_clock: MockClock) -> None:
+    failures: list[Failure] = []
+
+    def should_retry(failure: Failure) -> Verdict | bool:
+        failures.append(failure)
+        answers: list[Verdict | bool] = [True, Verdict.RETRY, False]
+        return answers[len(failures) - 1]
+
+    network.failures = [KeyError("a"), rejected(404)]
+    async with (
+        network.served(echo),
+        Client(URL, should_retry=should_retry, backoff=EXACT) as client,
+    ):
+        ws = await client.next_connection()
+        assert ws is not None
+        await trio.sleep(7)
+        await network.cut()
+        with pytest.raises(GaveUp):
+            await client.next_connection()
+    first, second, third = failures
+    assert (first.stage, first.attempt, first.elapsed) == ("connect", 1, 0)
+    assert isinstance(first.exception, KeyError)
+    assert (second.status, second.attempt) == (404, 2)
+    assert second.elapsed == pytest.approx(1)
+    assert (third.stage, third.attempt) == ("open", 3)
+    assert third.open_for == pytest.approx(7)
+    assert third.reason is not None
+    assert third.reason.code == 1006
+
+
+async def test_at_once_is_at_once_only_once(network: Network, autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.aclose(4200)
+
+    async with (
+        network.served(handler),
+        Client(URL, should_retry=trio_ws.classification.pusher, backoff=EXACT) as client,
+    ):
+        for _ in range(3):
+            ws = await client.next_connection()
+            assert ws is not None
+            await ws.wait_closed()
+    assert network.attempts == pytest.approx([0, 0, 2])
+
+
+# How long
+
+
+async def test_accept_then_close_is_not_success(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    """A rival tried 589 times in 2 s: its backoff started again at every handshake."""
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.send("hello")
+        await ws.aclose(1013)
+
+    async with network.served(handler), Client(URL) as client:
+        with trio.move_on_after(2):
+            async for ws in client.connections():
+                await ws.wait_closed()
+        assert len(network.attempts) <= 20
+        with pytest.raises(GaveUp, match="lost as soon as they were open"):
+            while True:
+                ws_or_none = await client.next_connection()
+                assert ws_or_none is not None
+                await ws_or_none.wait_closed()
+    assert len(network.attempts) <= 7, "5 may be lost within a minute, and their successor"
+
+
+async def test_a_rival_that_starts_again_at_every_handshake_hammers(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    """What the test above would show of a client whose backoff a handshake resets."""
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.aclose(1013)
+
+    async with network.served(handler):
+        with trio.move_on_after(2):
+            while True:
+                delay = 0.003
+                async with trio_ws.connect(URL) as ws:
+                    await ws.wait_closed()
+                await trio.sleep(delay)
+    assert len(network.attempts) > 500
+
+
+@pytest.mark.parametrize(
+    ("open_for", "delivers", "waits"),
+    [(11, True, 1), (9, True, 2), (11, False, 2)],
+)
+async def test_only_a_stable_connection_that_delivered_starts_again(
+    network: Network, autojump_clock: MockClock, open_for: float, delivers: bool, waits: float
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        if delivers:
+            await ws.send("hello")
+        await ws.wait_closed()
+
+    network.failures = [REFUSED]
+    async with (
+        network.served(handler),
+        Client(URL, backoff=EXACT, heartbeat=None) as client,
+    ):
+        await client.next_connection()
+        await trio.sleep(open_for)
+        await network.cut()
+        await client.next_connection()
+    assert network.attempts == pytest.approx([0, 1, 1 + open_for + waits])
+
+
+async def test_an_answered_ping_is_delivery_too(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    network.failures = [REFUSED]
+    async with network.served(echo), Client(URL, backoff=EXACT) as client:
+        ws = await client.next_connection()
+        assert ws is not None
+        await ws.ping()
+        await trio.sleep(11)
+        await network.cut()
+        await client.next_connection()
+    assert network.attempts == pytest.approx([0, 1, 13])
+
+
+async def test_attempts_are_bounded(network: Network, autojump_clock: MockClock) -> None:
+    network.down = REFUSED
+    backoff = Backoff(jitter="none", initial=1, max_attempts=3)
+    async with Client(URL, backoff=backoff) as client:
+        with pytest.raises(GaveUp, match="3 attempts failed; the last: cannot connect") as caught:
+            await client.next_connection()
+    assert network.attempts == pytest.approx([0, 1, 3])
+    assert caught.value.attempts == 3
+    assert caught.value.elapsed == pytest.approx(3)
+
+
+async def test_one_attempt_reads_well(network: Network, autojump_clock: MockClock) -> None:
+    network.down = REFUSED
+    async with Client(URL, backoff=Backoff(max_attempts=1)) as client:
+        with pytest.raises(GaveUp, match="1 attempt failed"):
+            await client.next_connection()
+
+
+async def test_elapsed_time_is_bounded(network: Network, autojump_clock: MockClock) -> None:
+    network.down = REFUSED
+    backoff = Backoff(jitter="none", initial=1, max_elapsed=5)
+    async with Client(URL, backoff=backoff) as client:
+        with pytest.raises(GaveUp, match="not connected within 5 s"):
+            await client.next_connection()
+    assert network.attempts == pytest.approx([0, 1, 3, 7])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_a_floor(
+    network: Network, autojump_clock: MockClock, status: int
+) -> None:
+    network.failures = [rejected(status, Retry_After="30")]
+    async with network.served(echo), Client(URL) as client:
+        await client.next_connection()
+    assert 30 <= network.attempts[1] <= 30.5
+
+
+async def test_after_a_restart_clients_come_back_spread(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.aclose(1012)
+
+    async with network.served(handler), Client(URL) as client:
+        for _ in range(2):
+            ws = await client.next_connection()
+            assert ws is not None
+            await ws.wait_closed()
+    assert 5 <= network.attempts[1] <= 30
+
+
+async def test_retry_now_cuts_a_wait_short(network: Network, autojump_clock: MockClock) -> None:
+    network.failures = [rejected(503, Retry_After="1000")]
+    async with network.served(echo), Client(URL) as client:
+        client.retry_now()
+
+        async def hurry() -> None:
+            await trio.sleep(5)
+            assert "waiting" in repr(client)
+            client.retry_now()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hurry)
+            await client.next_connection()
+    assert network.attempts == pytest.approx([0, 5])
+
+
+async def test_a_cancelled_wait_is_not_over(network: Network, autojump_clock: MockClock) -> None:
+    network.failures = [rejected(503, Retry_After="10")]
+    async with network.served(echo), Client(URL, backoff=EXACT) as client:
+        for _ in range(5):
+            with trio.move_on_after(1):
+                await client.next_connection()
+        assert len(network.attempts) == 1
+        await client.next_connection()
+    assert network.attempts == pytest.approx([0, 11])
+
+
+# on_connect
+
+
+async def test_on_connect_comes_before_anything_else(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async def log_in(ws: WebSocket) -> None:
+        await ws.send("secret")
+        assert await ws.receive() == "secret"
+
+    async with network.served(echo), Client(URL, on_connect=log_in, backoff=EXACT) as client:
+        for _ in range(2):
+            ws = await client.next_connection()
+            assert ws is not None
+            assert ws.statistics().messages_received == 1
+            await network.cut()
+
+
+async def test_on_connect_has_a_timeout(network: Network, autojump_clock: MockClock) -> None:
+    failures: list[Failure] = []
+
+    def should_retry(failure: Failure) -> bool:
+        failures.append(failure)
+        return False
+
+    async def stuck(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    async with (
+        network.served(echo),
+        Client(URL, on_connect=stuck, on_connect_timeout=3, should_retry=should_retry) as client,
+    ):
+        with pytest.raises(GaveUp, match="on_connect was not done within 3 s"):
+            await client.next_connection()
+    assert failures[0].stage == "on_connect"
+
+
+async def test_a_connection_lost_in_on_connect_is_a_failure_like_others(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    calls = 0
+
+    async def log_in(ws: WebSocket) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await network.cut()
+            await ws.receive()
+
+    async with network.served(echo), Client(URL, on_connect=log_in) as client:
+        assert await client.next_connection()
+    assert calls == 2
+
+
+async def test_what_on_connect_raises_of_its_own_surfaces(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async def broken(ws: WebSocket) -> None:
+        raise KeyError("a bug")
+
+    async with network.served(echo):
+        with pytest.raises(KeyError):
+            async with Client(URL, on_connect=broken) as client:
+                await client.next_connection()
+
+
+# Events and the log
+
+
+async def test_a_lost_connection_reads_well_in_the_log(
+    network: Network, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_ws.reconnect")
+    async with network.served(echo), Client(URL, backoff=EXACT) as client:
+        ws = await client.next_connection()
+        assert ws is not None
+        await ws.ping()
+        await trio.sleep(61.5)
+        await network.cut()
+        network.failures = [REFUSED]
+        await client.next_connection()
+    assert caplog.messages == [
+        "ws://testserver/feed: connected",
+        "ws://testserver/feed: lost after 61.5 s: 1006 (abnormal closure), the transport was cut",
+        "ws://testserver/feed: attempt 1 in 1.0 s: 1006 (abnormal closure), the transport was cut",
+        "ws://testserver/feed: attempt 2 in 2.0 s: cannot connect: refused",
+        "ws://testserver/feed: connected again after 3.0 s",
+    ]
+
+
+async def test_events_are_bounded(network: Network, autojump_clock: MockClock) -> None:
+    network.down = REFUSED
+    async with Client(URL, backoff=Backoff(max_attempts=80)) as client:
+        events = client.events()
+        with pytest.raises(GaveUp):
+            await client.next_connection()
+        assert events.dropped == 60
+    last = [event async for event in events]
+    assert len(last) == 100
+    assert isinstance(last[-1], Stopped)
+
+
+async def test_events_come_as_they_happen(network: Network, autojump_clock: MockClock) -> None:
+    network.down = REFUSED
+    got: list[object] = []
+
+    async with Client(URL, backoff=EXACT) as client:
+        events, closed = client.events(), client.events()
+        await closed.aclose()
+
+        async def watch() -> None:
+            async for event in events:
+                got.append(event)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            with trio.move_on_after(0.5):
+                await client.next_connection()
+            nursery.cancel_scope.cancel()
+        assert got == [
+            Connecting(target=URL, attempt=1),
+            Waiting(target=URL, delay=1.0, attempt=2, cause="cannot connect: refused"),
+        ]
+        with pytest.raises(trio.ClosedResourceError):
+            await closed.receive()
+
+
+# supervise
+
+
+async def test_the_handler_runs_once_per_connection(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    contexts: list[ConnectionContext] = []
+
+    async def handler(ws: WebSocket, context: ConnectionContext) -> None:
+        contexts.append(context)
+        if len(contexts) < 3:
+            await network.cut()
+            await ws.receive()
+
+    async with network.served(echo):
+        await trio_ws.supervise(handler, URL, backoff=EXACT)
+    assert [(one.number, one.attempt, one.target) for one in contexts] == [
+        (1, 1, URL),
+        (2, 2, URL),
+        (3, 3, URL),
+    ]
+    assert contexts[0].previous is None
+    assert contexts[1].previous is not None
+    assert contexts[1].previous.code == 1006
+
+
+async def test_a_handler_that_returns_because_the_connection_ended_is_called_again(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    served = handled = 0
+
+    async def server(ws: WebSocket) -> None:
+        nonlocal served
+        served += 1
+        await ws.aclose(1001 if served < 3 else 1000)
+
+    async def handler(ws: WebSocket) -> None:
+        nonlocal handled
+        handled += 1
+        async for _ in ws:
+            pass
+
+    async with network.served(server):
+        await trio_ws.supervise(handler, URL)
+    assert served == handled == 3
+
+
+async def test_a_handler_that_closes_is_done(network: Network, autojump_clock: MockClock) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.aclose()
+        await ws.receive()
+
+    async with network.served(echo):
+        await trio_ws.supervise(handler, URL)
+    assert len(network.attempts) == 1
+
+
+async def test_a_handler_s_own_exception_surfaces_as_itself(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    codes = []
+
+    async def server(ws: WebSocket) -> None:
+        codes.append((await ws.wait_closed()).code)
+
+    async def handler(ws: WebSocket) -> None:
+        raise KeyError("mine")
+
+    async with network.served(server):
+        with pytest.raises(KeyError, match="mine"):
+            await trio_ws.supervise(handler, URL)
+    assert codes == [1011]
+
+
+async def test_a_handler_s_nursery_may_wrap_the_end(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    calls = 0
+
+    async def handler(ws: WebSocket) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.receive)
+            await network.cut()
+
+    async with network.served(echo):
+        await trio_ws.supervise(handler, URL)
+    assert calls == 2
+
+
+async def test_a_handler_without_a_signature_gets_the_connection(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    class Handler:
+        __signature__ = "none"
+
+        async def __call__(self, ws: WebSocket) -> None:
+            await ws.send("x")
+
+    async with network.served(echo):
+        await trio_ws.supervise(Handler(), URL)
+
+
+# Cancellation, and what is left
+
+
+async def test_cancelling_at_any_point_leaves_nothing(network: Network) -> None:
+    rounds = 0
+
+    async def log_in(ws: WebSocket) -> None:
+        await ws.send("hello")
+        await ws.receive()
+
+    async def target() -> str:
+        await trio.lowlevel.checkpoint()
+        return URL
+
+    async def scenario() -> None:
+        nonlocal rounds
+        rounds = 0
+        network.failures = [REFUSED]
+        backoff = Backoff(initial=1e-6, maximum=1e-6)
+        async with Client(target, on_connect=log_in, backoff=backoff, timeouts=SHORT) as client:
+            async for ws in client.connections():
+                await ws.send("again")
+                await ws.receive()
+                rounds += 1
+                if rounds == 2:
+                    break
+                await network.cut()
+
+    async with network.served(echo) as server:
+
+        async def check(cancelled: bool) -> None:
+            await trio.testing.wait_all_tasks_blocked(0.002)
+            assert server.connections == ()
+            assert cancelled or rounds == 2
+
+        assert await cancel_sweep(scenario, check) > 10
+
+
+@pytest.mark.parametrize("direction", ["send", "receive"])
+async def test_cuts_anywhere_are_survived(
+    network: Network, autojump_clock: MockClock, direction: str
+) -> None:
+    got = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.send("hello")
+        got.append(await ws.receive())
+
+    for after in range(0, 260, 7):
+        network.cut_after = {direction: after}
+        got.clear()
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        async with network.served(echo):
+            await trio_ws.supervise(handler, URL, timeouts=SHORT)
+        assert got[-1] == "hello"
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+async def test_exceptions_leave_the_block_as_themselves(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    codes = []
+
+    async def server(ws: WebSocket) -> None:
+        codes.append((await ws.wait_closed()).code)
+
+    async with network.served(server):
+        with pytest.raises(KeyError):
+            async with Client(URL) as client:
+                await client.next_connection()
+                raise KeyError
+        with trio.move_on_after(1) as scope:
+            async with Client(URL) as client:
+                async for _ in client.connections():
+                    await trio.sleep_forever()
+        assert scope.cancelled_caught
+        await trio.sleep(1)
+    # A stream in memory takes nothing at once, so nothing is said when cancelled.
+    assert codes == [1011, 1006]
+
+
+async def test_a_storm_is_spread(network: Network, autojump_clock: MockClock) -> None:
+    """500 clients lose their server at one instant, and it returns after 5 s."""
+    clients, outage = 500, 5.0
+    rng = random.Random(1)
+    backoff = Backoff(rng=rng.random)
+    back: list[float] = []
+    lost_at = math.inf
+
+    async def handler(ws: WebSocket, context: ConnectionContext) -> None:
+        if context.number == 1:
+            await ws.ping()
+            await ws.receive()
+        else:
+            back.append(trio.current_time() - lost_at)
+            await trio.sleep_forever()
+
+    async with network.served(echo), trio.open_nursery() as nursery:
+        for _ in range(clients):
+            nursery.start_soon(_supervise, handler, backoff)
+        await trio.sleep(60)
+        assert len(network.attempts) == clients
+        network.attempts.clear()
+        lost_at = trio.current_time()
+        network.down = REFUSED
+        await network.cut()
+        await trio.sleep(outage)
+        network.down = None
+        # The first delay to end after the outage began within it, and each is at most this long.
+        failures = 1
+        while sum(backoff.bound(n) for n in range(1, failures + 1)) < outage:
+            failures += 1
+        worst = outage + backoff.maximum
+        await trio.sleep(worst - outage)
+        assert len(back) == clients
+        assert max(back) <= worst
+        nursery.cancel_scope.cancel()
+    # Full jitter: the n-th attempts are drawn evenly from a range of at least its bound, so in no
+    # second can more be expected than all first attempts, whose range is half a second, and the
+    # shares of the later ones.
+    expected = clients * sum(min(1.0, 1 / backoff.bound(n)) for n in range(1, failures + 1))
+    seconds = [int(at - lost_at) for at in network.attempts]
+    busiest = max(seconds.count(second) for second in set(seconds))
+    assert busiest <= expected
+
+
+async def _supervise(handler: Any, backoff: Backoff) -> None:
+    await trio_ws.supervise(handler, URL, backoff=backoff, hooks=())
