@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +31,8 @@ from trio_ws.instrumentation.prometheus import PrometheusHook
 
 if TYPE_CHECKING:
     from trio_ws.instrumentation import Record
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrumentation.md"
 
 SERVER = "{role=server}"
 CLIENT = "{role=client}"
@@ -211,7 +214,9 @@ def test_every_metric_is_there_and_documented(
     }
     assert names == OF_ROLES | OF_THE_PROCESS
     for name in names:
-        assert f"``{name.removeprefix('trio_ws_')}``" in (PrometheusHook.__doc__ or "")
+        short_name = name.removeprefix("trio_ws_")
+        assert f"``{short_name}``" in (PrometheusHook.__doc__ or "")
+        assert f"`{short_name}`" in PAGE.read_text()
 
 
 def test_zeros_are_there_from_the_first_connection_on(
