@@ -17,6 +17,7 @@ from trio_ws._errors import (
     ProxyError,
     TooManyRedirects,
 )
+from trio_ws._reconnect import retry_after_of, stage_of, status_of
 from trio_ws.classification import (
     Failure,
     Stage,
@@ -26,9 +27,6 @@ from trio_ws.classification import (
     endless,
     graphql_ws,
     pusher,
-    retry_after_of,
-    stage_of,
-    status_of,
 )
 
 RETRY, FATAL, DONE, AT_ONCE = Verdict.RETRY, Verdict.FATAL, Verdict.DONE, Verdict.RETRY_AT_ONCE

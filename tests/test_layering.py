@@ -39,6 +39,7 @@ FLOORS = {
         "instrumentation._records",
         "instrumentation._hooks",
         "instrumentation._logging",
+        "instrumentation.prometheus",
     },
     3: {"_connection", "_heartbeat", "_http", "_routing", "_url", "_dial", "_listen"},
     4: {"_client", "_server"},

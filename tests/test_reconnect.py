@@ -218,6 +218,15 @@ async def test_what_a_callable_raises_surfaces_unless_it_is_the_network(
             await client.next_connection()
 
 
+async def test_a_callable_may_bring_nonsense(network: Network, autojump_clock: MockClock) -> None:
+    async def target() -> str:
+        return "http//nonsense"
+
+    async with Client(target) as client:
+        with pytest.raises(GaveUp, match="nonsense"):
+            await client.next_connection()
+
+
 async def test_should_retry_decides(network: Network, autojump_clock: MockClock) -> None:
     failures: list[Failure] = []
 
@@ -522,6 +531,20 @@ async def test_events_are_bounded(network: Network, autojump_clock: MockClock) -
     last = [event async for event in events]
     assert len(last) == 100
     assert isinstance(last[-1], Stopped)
+
+
+async def test_short_lived_connections_are_forgotten_in_time(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.aclose(1013)
+
+    backoff = Backoff(jitter="none", initial=10, factor=1, maximum=10, intensity=(2, 15))
+    async with network.served(handler), Client(URL, backoff=backoff) as client:
+        for _ in range(10):
+            ws = await client.next_connection()
+            assert ws is not None
+            await ws.wait_closed()
 
 
 async def test_events_come_as_they_happen(network: Network, autojump_clock: MockClock) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import socket
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,16 +22,17 @@ import trio
 
 from ._client import DEFAULT_HOOKS, ConnectOptions, connected, supervised
 from ._dial import Stage
-from ._errors import ConnectionClosed, GaveUp, HandshakeError, HandshakeTimeout, InvalidURL
-from ._url import parse_url
-from .classification import (
-    Failure,
-    Verdict,
-    default,
-    retry_after_of,
-    stage_of,
-    status_of,
+from ._errors import (
+    ConnectionClosed,
+    ConnectionRejected,
+    GaveUp,
+    HandshakeError,
+    HandshakeTimeout,
+    InvalidURL,
+    ProxyError,
 )
+from ._url import parse_url
+from .classification import Failure, Verdict, default
 from .instrumentation import (
     Connected,
     Connecting,
@@ -713,8 +715,26 @@ def _shown(url: str) -> str:
     try:
         return str(parse_url(url)).partition("?")[0]
     except InvalidURL as error:
+        # A callable may bring anything.
         return error.url
 
 
 def _counted(attempts: int) -> str:
     return "1 attempt" if attempts == 1 else f"{attempts} attempts"
+
+
+def stage_of(error: Exception, reached: Stage) -> Stage:
+    """The stage at which *error* came up, where *reached* was the last to begin."""
+    return Stage.RESOLVE if isinstance(error, socket.gaierror) else reached
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status in *error*, if it is an HTTP answer."""
+    return error.status if isinstance(error, ConnectionRejected | ProxyError) else None
+
+
+def retry_after_of(error: Exception) -> float | None:
+    """Seconds that the server asks for in *error* (RFC 9110, section 10.2.3)."""
+    if isinstance(error, ConnectionRejected) and error.status in {429, 503}:
+        return error.retry_after
+    return None

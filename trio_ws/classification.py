@@ -10,14 +10,13 @@ One of your own may answer with ``True`` and ``False`` as well, and ask `default
 from __future__ import annotations
 
 import enum
-import socket
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._close import CloseCode
 from ._dial import Stage
-from ._errors import ConnectionRejected, HandshakeTimeout, ProxyError
+from ._errors import HandshakeTimeout, ProxyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,20 +188,3 @@ def _of_status(failure: Failure) -> Verdict:
     if failure.status in _CREDENTIAL_STATUSES and failure.may_renew:
         return Verdict.RETRY
     return Verdict.FATAL
-
-
-def stage_of(error: Exception, reached: Stage) -> Stage:
-    """The stage at which *error* came up, where *reached* was the last to begin."""
-    return Stage.RESOLVE if isinstance(error, socket.gaierror) else reached
-
-
-def status_of(error: Exception) -> int | None:
-    """The HTTP status in *error*, if it is an HTTP answer."""
-    return error.status if isinstance(error, ConnectionRejected | ProxyError) else None
-
-
-def retry_after_of(error: Exception) -> float | None:
-    """Seconds that the server asks for in *error* (RFC 9110, section 10.2.3)."""
-    if isinstance(error, ConnectionRejected) and error.status in {429, 503}:
-        return error.retry_after
-    return None

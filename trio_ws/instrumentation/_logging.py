@@ -42,32 +42,42 @@ def log_record(record: Record) -> None:
         case HeartbeatLost():
             _connections.info("%s: no sign of life for %.1f s", record.id, record.silent)
         case ConnectionOpened():
-            _connections.debug("%s: open, %s", record.id, ascii(record.target)[1:-1])
+            _connections.debug("%s: open, %s", record.id, _escape(record.target))
         case ConnectionEnded():
             _connections.debug("%s: %s, after %.1f s", record.id, record.reason, record.uptime)
         case Disconnected():
             _reconnect.info(
-                "%s: lost after %.1f s: %s", record.target, record.open_for, record.reason
+                "%s: lost after %.1f s: %s",
+                _escape(record.target),
+                record.open_for,
+                record.reason,
             )
         case Waiting():
             _reconnect.info(
                 "%s: attempt %d in %.1f s: %s",
-                record.target,
+                _escape(record.target),
                 record.attempt,
                 record.delay,
-                record.cause,
+                _escape(record.cause),
             )
         case Connected(again=True):
-            _reconnect.info("%s: connected again after %.1f s", record.target, record.offline)
+            _reconnect.info(
+                "%s: connected again after %.1f s", _escape(record.target), record.offline
+            )
         case Connected():
-            _reconnect.info("%s: connected", record.target)
+            _reconnect.info("%s: connected", _escape(record.target))
         case Stopped(cause=None):
-            _reconnect.info("%s: done", record.target)
-        case Stopped():
-            _reconnect.warning("%s: given up: %s", record.target, record.cause)
+            _reconnect.info("%s: done", _escape(record.target))
+        case Stopped(cause=str() as cause):
+            _reconnect.warning("%s: given up: %s", _escape(record.target), _escape(cause))
         case _:
             pass
 
 
 def _host(address: object) -> str:
     return str(address[0]) if isinstance(address, tuple) and address else "a local client"
+
+
+def _escape(text: str) -> str:
+    """*text* in one line and without terminal escapes; twice is as good as once."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,559 @@
+"""Heartbeats: no false alarms, no missed deaths.
+
+The seven failures of rivals that the design names have a test each, and a rival's heartbeat as
+they write it, `naive`, which fails where ours must not.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+import trio_ws
+from trio_ws import (
+    AdaptiveHeartbeat,
+    ConnectionClosedError,
+    Heartbeat,
+    HeartbeatTimeout,
+    IdleHeartbeat,
+    Limits,
+    Timeouts,
+    _heartbeat,
+)
+from trio_ws.instrumentation import HeartbeatLost, PingSent, PongReceived
+from trio_ws.testing import open_pair
+
+from .network import URL, echo, install
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from trio.testing import MockClock
+
+    from trio_ws import HeartbeatPolicy, WebSocket
+
+SECOND = Heartbeat(interval=1, timeout=1, jitter=0, rng=lambda: 1.0)
+
+
+class Naive:
+    """A rival's heartbeat: a ping, and a timeout around the wait for its pong."""
+
+    def __init__(self, interval: float, timeout: float) -> None:
+        self._interval = interval
+        self._timeout = timeout
+
+    async def run(self, ws: WebSocket) -> None:
+        while True:
+            await trio.sleep(self._interval)
+            with trio.move_on_after(self._timeout):
+                await ws.ping()
+                continue
+            raise HeartbeatTimeout(trio_ws.CloseReason(1011))
+
+
+class Valve(trio.abc.Stream):
+    """One end of a memory stream, whose writes or reads can be held up."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self.writable = trio.Event()
+        self.readable = trio.Event()
+        self.writable.set()
+        self.readable.set()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.writable.wait()
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await self.readable.wait()
+        data = bytes(await self._inner.receive_some(max_bytes))
+        # What arrives while it is closed stays here.
+        await self.readable.wait()
+        return data
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@asynccontextmanager
+async def watched(
+    policy: HeartbeatPolicy | None, **options: Any
+) -> AsyncGenerator[tuple[WebSocket, WebSocket, Valve]]:
+    """A client with *policy*, a server without, and the server's side of the network."""
+    here, there = trio.testing.memory_stream_pair()
+    valve = Valve(there)
+    async with open_pair(streams=(here, valve), **options) as (client, server):
+        async with trio.open_nursery() as nursery:
+            if policy is not None:
+                nursery.start_soon(_heartbeat.keep_alive, client, policy, None)
+            yield client, server, valve
+            nursery.cancel_scope.cancel()
+
+
+# The policies
+
+
+async def test_a_ping_every_interval(autojump_clock: MockClock) -> None:
+    records: list[object] = []
+    async with open_pair(heartbeat=SECOND, hooks=[records.append]) as (client, server):
+        await trio.sleep(10.5)
+        for ws in (client, server):
+            assert ws.statistics().pings_in_flight == 0
+            assert ws.latency is not None
+            assert records.count(PingSent(id=ws.id)) == 10
+    assert sum(isinstance(record, PongReceived) for record in records) == 20
+
+
+async def test_the_first_ping_leaves_after_a_random_part_of_the_interval(
+    autojump_clock: MockClock,
+) -> None:
+    sent = []
+    policy = Heartbeat(interval=20, rng=lambda: 0.3)
+    async with watched(None) as (client, _, _):
+        with trio.move_on_after(7):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(policy.run, client)
+                await trio.sleep(5.9)
+                sent.append(client.statistics().bytes_sent)
+                await trio.sleep(0.2)
+                sent.append(client.statistics().bytes_sent)
+                nursery.cancel_scope.cancel()
+    assert sent[0] == 0 < sent[1]
+
+
+async def test_silence_is_death(autojump_clock: MockClock) -> None:
+    records: list[object] = []
+    here, there = trio.testing.memory_stream_pair()
+    valve = Valve(there)
+    valve.readable = trio.Event()
+    async with open_pair(streams=(here, valve), heartbeat=SECOND, hooks=[records.append]) as (
+        client,
+        server,
+    ):
+        with pytest.raises(HeartbeatTimeout, match=r"no sign of life for 1\.0 s") as caught:
+            await client.receive()
+        assert trio.current_time() == pytest.approx(2)
+        with pytest.raises(HeartbeatTimeout):
+            await client.send("x")
+        assert caught.value.reason.code == 1011
+        assert HeartbeatLost(id=client.id, silent=pytest.approx(1)) in records  # type: ignore[arg-type]
+        server.abort()
+
+
+async def test_several_may_be_missed(autojump_clock: MockClock) -> None:
+    policy = Heartbeat(interval=1, timeout=1, misses=3, rng=lambda: 1.0)
+    async with watched(policy) as (client, _, valve):
+        valve.readable = trio.Event()
+        with pytest.raises(HeartbeatTimeout):
+            await client.receive()
+        assert trio.current_time() == pytest.approx(4)
+
+
+async def test_jitter_stays_within_its_share() -> None:
+    spread = [_heartbeat._spread(20, 0.1, random.random) for _ in range(1_000)]
+    assert 18 <= min(spread) < 18.5
+    assert 21.5 < max(spread) <= 22
+
+
+async def test_idle_pings_only_where_a_direction_is_silent(autojump_clock: MockClock) -> None:
+    policy = IdleHeartbeat(idle=5, timeout=5, jitter=0, rng=lambda: 0.0)
+    records: list[object] = []
+    async with open_pair(hooks=[records.append]) as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(policy.run, client)
+            await trio.sleep(0.5)
+            records.clear()
+            for _ in range(10):
+                await client.send("a")
+                await server.send("b")
+                await trio.sleep(2)
+            assert not any(isinstance(record, PingSent) for record in records)
+            for _ in range(5):
+                # One direction alone is not enough: a proxy may time out the other.
+                await server.send("b")
+                await client.receive()
+                await trio.sleep(2)
+            assert any(isinstance(record, PingSent) for record in records)
+            nursery.cancel_scope.cancel()
+
+
+async def test_idle_notices_silence(autojump_clock: MockClock) -> None:
+    policy = IdleHeartbeat(idle=5, timeout=3, jitter=0)
+    async with watched(policy) as (client, _, valve):
+        valve.readable = trio.Event()
+        with pytest.raises(HeartbeatTimeout):
+            await client.receive()
+        assert trio.current_time() <= 8.01
+
+
+async def test_idle_does_not_ping_on_and_on_while_this_side_does_not_read(
+    autojump_clock: MockClock,
+) -> None:
+    policy = IdleHeartbeat(idle=5, timeout=3, jitter=0)
+    async with watched(policy, limits=Limits(inbox_messages=1)) as (client, server, _):
+        for _ in range(5):
+            await server.send("x")
+        await trio.sleep(100)
+        assert client.reading_since is None
+        assert client.statistics().pings_in_flight <= 1
+        assert await client.receive() == "x"
+
+
+async def test_adaptive_follows_the_round_trips(autojump_clock: MockClock) -> None:
+    policy = AdaptiveHeartbeat(
+        interval=10, minimum=1, maximum=30, jitter=0, misses=1, rng=lambda: 1.0
+    )
+    async with watched(policy) as (client, _, valve):
+        await trio.sleep(95)
+        valve.readable = trio.Event()
+        with pytest.raises(HeartbeatTimeout):
+            await client.receive()
+        # Quick answers so far: the shortest timeout, not the longest, after the ping at 100.
+        assert trio.current_time() == pytest.approx(101, abs=0.5)
+
+
+async def test_adaptive_starts_with_its_maximum(autojump_clock: MockClock) -> None:
+    policy = AdaptiveHeartbeat(interval=10, maximum=30, misses=1, rng=lambda: 0.0)
+    async with watched(policy) as (client, _, valve):
+        valve.readable = trio.Event()
+        with pytest.raises(HeartbeatTimeout):
+            await client.receive()
+        assert trio.current_time() == pytest.approx(30)
+
+
+async def test_adaptive_forgives_a_peer_that_is_alive_without_answering(
+    autojump_clock: MockClock,
+) -> None:
+    policy = AdaptiveHeartbeat(interval=5, maximum=5, misses=1, rng=lambda: 0.5)
+
+    class Mute:
+        """Never answers a ping, and yet sends."""
+
+        id = "mute"
+        reading_since = 0.0
+
+        @property
+        def last_received(self) -> float:
+            return trio.current_time()
+
+        def start_ping(self) -> Any:
+            class Ping:
+                written_at = trio.current_time()
+                round_trip = None
+
+                async def wait(self) -> float:
+                    await trio.sleep_forever()
+                    raise AssertionError
+
+                def forget(self) -> None:
+                    pass
+
+            return Ping()
+
+    with trio.move_on_after(100) as scope:
+        await policy.run(cast("WebSocket", Mute()))
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    ("policy", "options"),
+    [
+        (Heartbeat, {"interval": 0}),
+        (Heartbeat, {"timeout": -1}),
+        (Heartbeat, {"jitter": 1.5}),
+        (Heartbeat, {"misses": 0}),
+        (IdleHeartbeat, {"idle": 0}),
+        (IdleHeartbeat, {"timeout": 0}),
+        (AdaptiveHeartbeat, {"interval": 0}),
+        (AdaptiveHeartbeat, {"minimum": 0}),
+        (AdaptiveHeartbeat, {"minimum": 30}),
+    ],
+)
+def test_nonsense_is_refused(policy: Any, options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{policy.__name__}.{next(iter(options))}"):
+        policy(**options)
+
+
+# Policies of one's own
+
+
+async def test_any_object_with_run_will_do(autojump_clock: MockClock) -> None:
+    class Application:
+        async def run(self, ws: WebSocket) -> None:
+            await ws.send("are you there?")
+
+    async with watched(Application()) as (client, server, _):
+        assert await server.receive() == "are you there?"
+        await trio.sleep(100)
+        assert client.close_reason is None
+
+
+async def test_a_policy_that_crashes_costs_its_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        async def run(self, ws: WebSocket) -> None:
+            raise KeyError("a bug")
+
+    async with watched(Broken()) as (client, _, _):
+        with pytest.raises(ConnectionClosedError, match="the heartbeat crashed"):
+            await client.receive()
+    assert caplog.record_tuples[0][1:] == (
+        logging.ERROR,
+        f"{client.id}: the heartbeat policy crashed",
+    )
+
+
+async def test_server_and_client_alike(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    network = install(monkeypatch)
+    ends = []
+
+    async def handler(ws: WebSocket) -> None:
+        ends.append(await ws.wait_closed())
+
+    async with network.served(handler, heartbeat=SECOND):
+        async with trio_ws.connect(URL, heartbeat=None) as ws:
+            await trio.sleep(10)
+            assert ws.close_reason is None
+    async with network.served(echo), trio_ws.connect(URL, heartbeat=SECOND) as ws:
+        await trio.sleep(10)
+        assert ws.latency is not None
+
+
+async def test_cancelled_it_forgets_its_ping(autojump_clock: MockClock) -> None:
+    async with watched(None) as (client, _, valve):
+        valve.readable = trio.Event()
+        with trio.move_on_after(1.5):
+            await SECOND.run(client)
+        assert client.statistics().pings_in_flight == 0
+        valve.readable.set()
+
+
+# The seven
+
+
+@pytest.mark.parametrize(("policy", "dies"), [(SECOND, False), (Naive(1, 1), True)])
+async def test_1_a_slow_application_is_no_dead_peer(
+    autojump_clock: MockClock, policy: HeartbeatPolicy, dies: bool
+) -> None:
+    """The pongs lie behind our own full inbox, unread: a rival closes 1011 after 3.6 s."""
+    async with watched(policy, limits=Limits(inbox_messages=4)) as (client, server, _):
+        for _ in range(20):
+            await server.send("x")
+        await trio.sleep(1_000)
+        assert (client.close_reason is not None) is dies
+        if not dies:
+            for _ in range(20):
+                assert await client.receive() == "x"
+
+
+async def test_1_a_peer_that_died_meanwhile_is_found_when_reading_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    async with watched(SECOND, limits=Limits(inbox_messages=4)) as (client, server, valve):
+        for _ in range(20):
+            await server.send("x")
+        await trio.sleep(100)
+        valve.readable = trio.Event()
+        for _ in range(20):
+            await client.receive()
+        read = trio.current_time()
+        with pytest.raises(HeartbeatTimeout):
+            await client.receive()
+        assert trio.current_time() - read <= 2.01
+
+
+@pytest.mark.parametrize(("policy", "dies"), [(SECOND, False), (Naive(1, 1), True)])
+async def test_2_a_ping_behind_a_slow_write_is_judged_from_its_writing(
+    autojump_clock: MockClock, policy: HeartbeatPolicy, dies: bool
+) -> None:
+    here, there = trio.testing.memory_stream_pair()
+    slow = Valve(here)
+    async with open_pair(streams=(slow, there)) as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, None)
+            slow.writable = trio.Event()
+            await client.send("large")
+            await trio.sleep(15)
+            slow.writable.set()
+            await trio.sleep(15)
+            assert (client.close_reason is not None) is dies
+            nursery.cancel_scope.cancel()
+        if not dies:
+            assert await server.receive() == "large"
+
+
+async def test_3_a_peer_that_stops_reading_for_good_is_noticed() -> None:
+    """No ping can leave past a blocked send, so a rival never noticed (8 s and counting)."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    port = listener.socket.getsockname()[1]
+
+    async def never_reads(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    timeouts = Timeouts(write_stall=0.5, close_timeout=0.5, handler_grace=0.1)
+    async with trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            await trio_ws.serve(never_reads, listeners=[listener], timeouts=timeouts)
+
+        nursery.start_soon(serve)
+        async with trio_ws.connect(
+            f"ws://127.0.0.1:{port}",
+            timeouts=timeouts,
+            heartbeat=Heartbeat(interval=0.1, timeout=0.1),
+        ) as ws:
+            with pytest.raises(ConnectionClosedError, match="stopped reading"):
+                while True:
+                    await ws.send(bytes(100_000))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("policy", "dies"),
+    [(Heartbeat(interval=0.05, timeout=0.1), False), (Naive(0.05, 0.1), True)],
+)
+async def test_4_an_event_loop_that_stood_still_is_no_dead_peer(
+    policy: HeartbeatPolicy, dies: bool
+) -> None:
+    """A rival: five false timeouts in five stalls of this process."""
+    async with trio.open_nursery() as nursery:
+        server: trio_ws.Server = await nursery.start(_serve_echo)
+        async with trio_ws.connect(f"ws://127.0.0.1:{server.port}", heartbeat=policy) as ws:
+            for _ in range(3):
+                pings = ws.statistics().bytes_sent
+                # Until a ping is under way, and then nothing for longer than its timeout.
+                while ws.statistics().bytes_sent == pings and ws.close_reason is None:
+                    await trio.lowlevel.checkpoint()
+                time.sleep(0.3)  # noqa: ASYNC251  # the very point
+                for _ in range(3):
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            assert (ws.close_reason is not None) is dies
+        nursery.cancel_scope.cancel()
+
+
+async def _serve_echo(*, task_status: trio.TaskStatus[trio_ws.Server]) -> None:
+    await trio_ws.serve(echo, "127.0.0.1", 0, heartbeat=None, task_status=task_status)
+
+
+async def test_5_any_byte_is_life_and_only_the_pong_is_latency(
+    autojump_clock: MockClock,
+) -> None:
+    here, there = trio.testing.memory_stream_pair()
+    # Reads nothing, so it answers no ping; and sends all the same.
+    mute = Valve(there)
+    mute.readable = trio.Event()
+    async with open_pair(streams=(here, mute)) as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_heartbeat.keep_alive, client, SECOND, None)
+            for _ in range(50):
+                await server.send("x")
+                assert await client.receive() == "x"
+                await trio.sleep(0.5)
+            assert client.close_reason is None
+            assert client.latency is None
+            assert client.statistics().pings_in_flight <= 1
+            nursery.cancel_scope.cancel()
+        mute.readable.set()
+
+
+async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep = 0.0
+    monkeypatch.setattr(_heartbeat, "_seconds_asleep", lambda: asleep)
+    policy = Heartbeat(interval=1_000, timeout=30, rng=lambda: 1.0)
+    records: list[object] = []
+    here, there = trio.testing.memory_stream_pair()
+    valve = Valve(there)
+    async with open_pair(streams=(here, valve), hooks=[records.append]) as (client, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, None)
+            await trio.sleep(100)
+            assert PingSent(id=client.id) not in records
+            asleep = 3_600
+            await trio.sleep(10.1)
+            assert records.count(PingSent(id=client.id)) == 1
+            # Asleep again, with a ping under way: that one is not judged, a new one is.
+            valve.readable = trio.Event()
+            asleep += 3_600
+            await trio.sleep(15)
+            asleep += 3_600
+            await trio.sleep(16)
+            assert records.count(PingSent(id=client.id)) == 3
+            valve.readable.set()
+            await trio.sleep(100)
+            assert client.close_reason is None
+            nursery.cancel_scope.cancel()
+
+
+def test_6_sleep_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Until the machine sleeps, nothing is gained between two looks.
+    assert abs(_heartbeat._seconds_asleep() - _heartbeat._seconds_asleep()) < 0.5
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
+    assert abs(_heartbeat._seconds_asleep() - _heartbeat._seconds_asleep()) < 0.5
+
+
+async def test_7_ping_wakes_with_the_end(autojump_clock: MockClock) -> None:
+    """A rival's ``ping()`` hangs when the connection aborts."""
+    async with watched(SECOND) as (client, _, valve):
+        valve.readable = trio.Event()
+        with pytest.raises(HeartbeatTimeout):
+            await client.ping()
+
+
+# Many at once
+
+
+class Counting:
+    """Just enough of a WebSocket to be pinged, and answers at once."""
+
+    id = "counting"
+    close_reason = None
+
+    def __init__(self, pings: list[float]) -> None:
+        self._pings = pings
+        self.last_received = self.reading_since = trio.current_time()
+
+    def start_ping(self) -> Counting:
+        self._pings.append(trio.current_time())
+        self.written_at = self.last_received = trio.current_time()
+        return self
+
+    round_trip = 0.0
+
+    async def wait(self) -> float:
+        await trio.lowlevel.checkpoint()
+        return 0.0
+
+    def forget(self) -> None:
+        pass
+
+
+async def test_ten_thousand_do_not_ping_together(autojump_clock: MockClock) -> None:
+    pings: list[float] = []
+    policy = Heartbeat(rng=random.Random(1).random)
+    start = trio.current_time()
+    with trio.move_on_after(60):
+        async with trio.open_nursery() as nursery:
+            for _ in range(10_000):
+                nursery.start_soon(policy.run, cast("WebSocket", Counting(pings)))
+    per_second = Counter(int(at - start) for at in pings)
+    assert len(pings) == pytest.approx(30_000, rel=0.05)
+    # 500 a second on average; where first pings end and second ones begin, they overlap a little.
+    assert max(per_second.values()) <= 750
+    assert min(per_second[second] for second in range(60)) >= 250
