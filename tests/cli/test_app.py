@@ -43,6 +43,8 @@ def test_serve_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: P
             tls_key=certificate,
             compress=True,
             max_size=1 << 20,
+            ping_interval=20.0,
+            ping_timeout=20.0,
             drain_timeout=30.0,
             log_level="info",
         )
@@ -64,9 +66,26 @@ def test_client_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0, result.output
     assert given == [
         client.ClientOptions(
-            url="ws://x", compress=False, max_size=99, connect_timeout=10.0, linger=0.5
+            url="ws://x",
+            compress=False,
+            max_size=99,
+            connect_timeout=10.0,
+            linger=0.5,
+            on_connect=(),
+            reconnect=False,
+            max_attempts=None,
+            max_delay=60.0,
+            ping_interval=20.0,
+            ping_timeout=20.0,
         )
     ]
+
+
+@pytest.mark.parametrize("option", ["--max-attempts", "--max-delay"])
+def test_options_of_reconnecting_need_it(option: str) -> None:
+    result = runner.invoke(app, ["client", "ws://x", option, "3"])
+    assert result.exit_code == 2
+    assert "--reconnect" in result.output
 
 
 def test_main_turns_failures_into_exit_codes(

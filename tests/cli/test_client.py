@@ -15,13 +15,26 @@ import trio_ws
 from trio_ws.cli import client
 from trio_ws.cli.client import ClientOptions
 from trio_ws.cli.failures import Usage
+from trio_ws.cli.heartbeats import heartbeat_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trio_ws import WebSocket
 
-OPTIONS = ClientOptions(url="", compress=True, max_size=1 << 20, connect_timeout=10, linger=0.1)
+OPTIONS = ClientOptions(
+    url="",
+    compress=True,
+    max_size=1 << 20,
+    connect_timeout=10,
+    linger=0.1,
+    on_connect=(),
+    reconnect=False,
+    max_attempts=None,
+    max_delay=0.01,
+    ping_interval=20,
+    ping_timeout=20,
+)
 
 
 async def echo(ws: WebSocket) -> None:
@@ -93,6 +106,46 @@ async def test_a_server_that_closes_ends_the_input() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         await converse(b"a\n" * 100_00, close)
     assert caught.group_contains(trio_ws.ConnectionClosedError)
+
+
+async def test_first_messages_come_first() -> None:
+    assert await converse(b"c\n", on_connect=("a", "b")) == b"a\nb\nc\n"
+
+
+async def test_reconnecting_says_how_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    served = 0
+
+    async def handler(ws: WebSocket) -> None:
+        nonlocal served
+        served += 1
+        await ws.send(f"{served}: {await ws.receive()!r}")
+        await ws.aclose(1013 if served == 1 else 1000, "later\x1b")
+
+    printed = await converse(b"", handler, on_connect=("log in",), reconnect=True, linger=10)
+    assert printed == b"1: 'log in'\n2: 'log in'\n"
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == [
+        "connected",
+        "connection",
+        "attempt",
+        "connected",
+        "connection",
+    ]
+    assert r"1013 (try again later) 'later\x1b', closed by the peer" in lines[1]
+
+
+async def test_giving_up_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.aclose(4000)
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await converse(b"", handler, reconnect=True, linger=10)
+    assert caught.group_contains(trio_ws.GaveUp, depth=2)
+
+
+@pytest.mark.parametrize(("interval", "timeout"), [(0, 1), (1, 0)])
+def test_nought_is_no_heartbeat(interval: float, timeout: float) -> None:
+    assert heartbeat_of(interval, timeout) is None
 
 
 def test_a_terminal_gets_no_control_characters() -> None:

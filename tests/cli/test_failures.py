@@ -13,6 +13,7 @@ from trio_ws import (
     ConnectionClosedError,
     ConnectionClosedOK,
     ConnectionRejected,
+    GaveUp,
     HandshakeTimeout,
     InvalidHandshake,
     InvalidURL,
@@ -20,6 +21,13 @@ from trio_ws import (
     Response,
 )
 from trio_ws.cli.failures import ExitCode, Usage, exit_code, say
+
+
+def gave_up(cause: Exception | None) -> GaveUp:
+    error = GaveUp("ws://x/: no use", attempts=3, elapsed=7)
+    error.__cause__ = cause
+    return error
+
 
 REJECTED = Response.text(401, "no entry")
 
@@ -40,6 +48,9 @@ REJECTED = Response.text(401, "no entry")
         (ConnectionClosedError(CloseReason(4000, "out")), 7, "4000 (private use) 'out'"),
         (ConnectionClosedOK(CloseReason(1001)), 0, "1001 (going away)"),
         (OSError(), 3, "error: OSError"),
+        (gave_up(ConnectionRefusedError("cannot connect")), 3, "error: ws://x/: no use"),
+        (gave_up(ConnectionClosedError(CloseReason(4000, "out"))), 7, "error: ws://x/: no use"),
+        (gave_up(ConnectionRejected(REJECTED)), 5, "error: ws://x/: no use"),
     ],
 )
 def test_each_failure_is_one_line_and_a_code(

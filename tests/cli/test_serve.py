@@ -25,6 +25,8 @@ OPTIONS = ServeOptions(
     tls_key=None,
     compress=True,
     max_size=1 << 20,
+    ping_interval=0,
+    ping_timeout=0,
     drain_timeout=30,
     log_level="info",
 )

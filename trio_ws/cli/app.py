@@ -28,6 +28,12 @@ _Compress = Annotated[
 _MaxSize = Annotated[
     int, typer.Option(min=1, help="Bytes of the largest message that is accepted.")
 ]
+_PingInterval = Annotated[
+    float, typer.Option(min=0, help="Seconds between pings that look for a dead peer; 0: none.")
+]
+_PingTimeout = Annotated[
+    float, typer.Option(min=0, help="Seconds of silence after a ping until it is dead; 0: never.")
+]
 
 
 class LogLevel(enum.StrEnum):
@@ -68,6 +74,8 @@ def serve(
     ] = None,
     compress: _Compress = False,
     max_size: _MaxSize = 1 << 20,
+    ping_interval: _PingInterval = 20.0,
+    ping_timeout: _PingTimeout = 20.0,
     drain_timeout: Annotated[
         float, typer.Option(min=0, help="Seconds that open connections get on SIGTERM or Ctrl-C.")
     ] = 30.0,
@@ -90,6 +98,8 @@ def serve(
             tls_key=tls_key,
             compress=compress,
             max_size=max_size,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
             drain_timeout=drain_timeout,
             log_level=log_level.value,
         )
@@ -108,16 +118,40 @@ def client(
         float,
         typer.Option(min=0, help="Quiet seconds after the end of input before closing."),
     ] = 2.0,
+    on_connect: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="MESSAGE",
+            help="Sent first, and again after every reconnect. May be given several times.",
+        ),
+    ] = None,
+    reconnect: Annotated[
+        bool, typer.Option("--reconnect", help="Connect again when the connection is lost.")
+    ] = False,
+    max_attempts: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Attempts in a row until it gives up; by default, no bound."),
+    ] = None,
+    max_delay: Annotated[
+        Optional[float],
+        typer.Option(min=0.001, help="Seconds of the longest wait between attempts; default 60."),
+    ] = None,
+    ping_interval: _PingInterval = 20.0,
+    ping_timeout: _PingTimeout = 20.0,
 ) -> None:
     """Connect: each line of input is a message, each message a line of output.
 
-    Messages go to stdout, everything else to stderr.
+    Messages go to stdout, everything else to stderr. With --reconnect, input waits while there is
+    no connection. A server that closes with 1000 is done, and so is the client; what another
+    attempt cannot mend (an unknown path, a certificate that is not trusted) ends it at once.
 
     Exit codes: 0 closed in good order; 2 usage; 3 cannot connect; 4 TLS; 5 handshake rejected;
     6 timeout; 7 closed with another code than 1000 or 1001, or cut off; 130 Ctrl-C.
     """
     from . import client as command
 
+    if not reconnect and (max_attempts is not None or max_delay is not None):
+        raise typer.BadParameter("--max-attempts and --max-delay belong to --reconnect")
     command.run(
         command.ClientOptions(
             url=url,
@@ -125,6 +159,12 @@ def client(
             max_size=max_size,
             connect_timeout=connect_timeout,
             linger=linger,
+            on_connect=tuple(on_connect or ()),
+            reconnect=reconnect,
+            max_attempts=max_attempts,
+            max_delay=60.0 if max_delay is None else max_delay,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
         )
     )
 

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, connect
+from .._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, ConnectOptions, connect
 from .._errors import ConnectionClosed
+from .._keep_connected import keep_connected
+from .._reconnect import DEFAULT_BACKOFF, Backoff
 from .._settings import Compression
-from .failures import Usage
+from ..instrumentation import Connected, Disconnected, Waiting
+from .failures import Usage, say
+from .heartbeats import heartbeat_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from .._websocket import WebSocket
+    from ..instrumentation import Record
 
 _READ_SIZE = 64 * 1024
 
@@ -32,6 +37,12 @@ class ClientOptions:
     max_size: int
     connect_timeout: float
     linger: float
+    on_connect: tuple[str, ...]
+    reconnect: bool
+    max_attempts: int | None
+    max_delay: float
+    ping_interval: float
+    ping_timeout: float
 
 
 def run(options: ClientOptions) -> None:
@@ -40,13 +51,48 @@ def run(options: ClientOptions) -> None:
 
 
 async def _connect(options: ClientOptions) -> None:
-    async with connect(
-        options.url,
-        compression=Compression() if options.compress else None,
-        limits=replace(DEFAULT_LIMITS, max_message_size=options.max_size),
-        timeouts=replace(DEFAULT_TIMEOUTS, open_timeout=options.connect_timeout),
-    ) as ws:
-        await _converse(ws, options.linger)
+    async def send_first(ws: WebSocket) -> None:
+        for message in options.on_connect:
+            await ws.send(message)
+
+    common: ConnectOptions = {
+        "compression": Compression() if options.compress else None,
+        "limits": replace(DEFAULT_LIMITS, max_message_size=options.max_size),
+        "timeouts": replace(DEFAULT_TIMEOUTS, open_timeout=options.connect_timeout),
+        "heartbeat": heartbeat_of(options.ping_interval, options.ping_timeout),
+    }
+    if options.reconnect:
+        backoff = Backoff(
+            initial=min(DEFAULT_BACKOFF.initial, options.max_delay),
+            maximum=options.max_delay,
+            max_attempts=options.max_attempts,
+            # Somebody watches, and may stop it.
+            intensity=None,
+        )
+        async with keep_connected(
+            options.url, on_connect=send_first, backoff=backoff, hooks=[_tell], **common
+        ) as kept:
+            await _converse(kept, options.linger)
+    else:
+        async with connect(options.url, hooks=(), **common) as ws:
+            await send_first(ws)
+            await _converse(ws, options.linger)
+
+
+def _tell(record: Record) -> None:
+    """Say on stderr how it stands with the connection."""
+    match record:
+        case Connected(again=True):
+            say(f"connected again after {record.offline:.1f} s")
+        case Connected():
+            say(f"connected to {record.target}")
+        case Disconnected():
+            say(f"connection lost after {record.open_for:.1f} s: {record.reason}")
+        case Waiting():
+            say(f"attempt {record.attempt} in {record.delay:.1f} s: {record.cause}")
+        case _:
+            # The end is an exit code, and a line where it is an error.
+            pass
 
 
 async def _converse(ws: WebSocket, linger: float) -> None:

@@ -12,6 +12,7 @@ from .._close import CLEAN_CODES
 from .._errors import (
     ConnectionClosed,
     ConnectionRejected,
+    GaveUp,
     HandshakeError,
     HandshakeTimeout,
     InvalidURL,
@@ -77,6 +78,8 @@ def _rank(error: BaseException) -> int:
 
 def _classify(error: BaseException) -> ExitCode:
     match error:
+        case GaveUp() if error.__cause__ is not None:
+            return _classify(error.__cause__)
         case InvalidURL() | Usage():
             return ExitCode.USAGE
         case HandshakeTimeout():

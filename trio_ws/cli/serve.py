@@ -16,6 +16,7 @@ from .._routing import Router
 from .._server import Server, serve
 from .._settings import Compression, Limits
 from .failures import ExitCode, Usage, say
+from .heartbeats import heartbeat_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +37,8 @@ class ServeOptions:
     tls_key: Path | None
     compress: bool
     max_size: int
+    ping_interval: float
+    ping_timeout: float
     drain_timeout: float
     log_level: str
 
@@ -91,6 +94,7 @@ async def _serve(options: ServeOptions) -> int:
         # An echo server has nothing to protect from other pages.
         origins="*",
         compression=Compression() if options.compress else None,
+        heartbeat=heartbeat_of(options.ping_interval, options.ping_timeout),
         limits=Limits(max_message_size=options.max_size),
     )
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -1,0 +1,210 @@
+"""Staying connected, with real processes and real signals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from ..requirements import require_tool
+from .test_commands import COMMAND, client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+QUICK = ["--reconnect", "--max-delay", "0.2"]
+WATCHFUL = ["--ping-interval", "1", "--ping-timeout", "1"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Running:
+    """A process whose lines are waited for."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self.process = process
+        self._rest: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+
+    async def line(self, channel: str = "stdout") -> str:
+        """The next line of standard output, or of ``"stderr"``."""
+        pipe = getattr(self.process, channel)
+        while b"\n" not in self._rest[channel]:
+            data = await pipe.receive_some()
+            assert data, f"ended after {self._rest[channel]!r}"
+            self._rest[channel] += data
+        line, _, self._rest[channel] = self._rest[channel].partition(b"\n")
+        return line.decode()
+
+    async def said(self) -> str:
+        """The next line of standard error, without the command's name."""
+        return (await self.line("stderr")).removeprefix("trio-ws: ")
+
+    async def type(self, line: str) -> None:
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(line.encode() + b"\n")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+
+@asynccontextmanager
+async def running(*arguments: str, prefix: Sequence[str] = ()) -> AsyncGenerator[Running]:
+    process = await trio.lowlevel.open_process(
+        [*prefix, *COMMAND, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield Running(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            await trio.aclose_forcefully(pipe)
+
+
+@asynccontextmanager
+async def serving(port: int, *arguments: str) -> AsyncGenerator[Running]:
+    async with running("serve", "--port", str(port), *arguments) as server:
+        await server.line()
+        yield server
+
+
+async def test_the_client_goes_on_when_the_server_is_killed_and_started_again() -> None:
+    port = free_port()
+    url = f"ws://127.0.0.1:{port}"
+    async with running("client", url, *QUICK, "--on-connect", "log in") as person:
+        assert "Connection refused" in await person.said()
+        async with serving(port) as server:
+            while (line := await person.said()).startswith("attempt"):
+                pass
+            assert line == f"connected to {url}/"
+            await person.type("first")
+            assert [await person.line() for _ in range(2)] == ["log in", "first"]
+            server.signal(signal.SIGKILL)
+            lost = await person.said()
+            assert lost.startswith("connection lost after")
+            assert lost.endswith("1006 (abnormal closure), the transport was cut")
+        await person.type("typed while there was no server")
+        async with serving(port):
+            while (line := await person.said()).startswith("attempt"):
+                pass
+            assert line.startswith("connected again after")
+            assert await person.line() == "log in"
+            assert await person.line() == "typed while there was no server"
+            person.signal(signal.SIGINT)
+            assert await person.process.wait() == 130
+
+
+async def test_a_server_that_is_silent_but_alive_is_noticed() -> None:
+    port = free_port()
+    async with (
+        serving(port, "--ping-interval", "0") as server,
+        running("client", f"ws://127.0.0.1:{port}", *QUICK, *WATCHFUL) as person,
+    ):
+        assert (await person.said()).startswith("connected to")
+        server.signal(signal.SIGSTOP)
+        assert "no sign of life for" in await person.said()
+        server.signal(signal.SIGCONT)
+        while (line := await person.said()).startswith("attempt"):
+            pass
+        assert line.startswith("connected again")
+
+
+async def test_a_client_that_is_silent_but_alive_is_noticed() -> None:
+    port = free_port()
+    async with (
+        serving(port, *WATCHFUL, "--log-level", "info") as server,
+        running("client", f"ws://127.0.0.1:{port}", "--ping-interval", "0") as person,
+    ):
+        await person.type("hello")
+        assert await person.line() == "hello"
+        person.signal(signal.SIGSTOP)
+        assert "no sign of life for" in await server.line("stderr")
+        person.signal(signal.SIGCONT)
+        assert await person.process.wait() == 7
+
+
+async def test_giving_up_has_the_exit_code_of_its_cause() -> None:
+    url = f"ws://127.0.0.1:{free_port()}"
+    code, output, said = await client(url, *QUICK, "--max-attempts", "2")
+    assert (code, output) == (3, b"")
+    assert said.splitlines()[-1].startswith(f"trio-ws: error: {url}/: 2 attempts failed")
+    code, _, said = await client("nonsense", "--reconnect")
+    assert (code, said.count("\n")) == (2, 1)
+
+
+async def test_interrupting_a_wait() -> None:
+    url = f"ws://127.0.0.1:{free_port()}"
+    async with running("client", url, "--reconnect") as person:
+        assert (await person.said()).startswith("attempt 2 in")
+        person.signal(signal.SIGINT)
+        assert await person.process.wait() == 130
+
+
+# A cable that is pulled
+
+
+NAMESPACE = f"trio-ws-{os.getpid()}"
+HERE, THERE = "198.18.77.1", "198.18.77.2"
+
+
+@asynccontextmanager
+async def namespace() -> AsyncGenerator[str]:
+    """A network of its own, joined to this one by a virtual cable; yields the cable's name."""
+    cable = f"tws{os.getpid() % 100_000}"
+    commands = [
+        f"ip netns add {NAMESPACE}",
+        f"ip link add {cable} type veth peer name {cable}p",
+        f"ip link set {cable}p netns {NAMESPACE}",
+        f"ip addr add {HERE}/30 dev {cable}",
+        f"ip link set {cable} up",
+        f"ip -n {NAMESPACE} addr add {THERE}/30 dev {cable}p",
+        f"ip -n {NAMESPACE} link set {cable}p up",
+    ]
+    try:
+        for command in commands:
+            result = await trio.run_process(command.split(), check=False, capture_stderr=True)
+            require_tool(
+                "netns", available=not result.returncode, reason=result.stderr.decode().strip()
+            )
+        yield cable
+    finally:
+        with trio.CancelScope(shield=True):
+            for command in (f"ip link del {cable}", f"ip netns del {NAMESPACE}"):
+                await trio.run_process(command.split(), check=False, capture_stderr=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's")
+async def test_a_pulled_cable_is_noticed_and_forgiven() -> None:
+    require_tool("ip", available=shutil.which("ip") is not None, reason="iproute2 is not there")
+    async with namespace() as cable:
+        inside = ["ip", "netns", "exec", NAMESPACE]
+        async with running("serve", "--host", THERE, "--port", "8765", prefix=inside) as server:
+            await server.line()
+            async with running("client", f"ws://{THERE}:8765", *QUICK, *WATCHFUL) as person:
+                assert (await person.said()).startswith("connected to")
+                await trio.run_process(["ip", "link", "set", cable, "down"])
+                assert "no sign of life for" in await person.said()
+                await trio.run_process(["ip", "link", "set", cable, "up"])
+                while (line := await person.said()).startswith("attempt"):
+                    pass
+                assert line.startswith("connected again")
+                await person.type("hello")
+                assert await person.line() == "hello"
