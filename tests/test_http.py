@@ -70,6 +70,7 @@ def basic(user: str, password: str, scheme: str = "Basic") -> Request:
         (request(authorization="Basic"), False),
         (request(authorization="Basic !!!"), False),
         (request(authorization="Basic /////w=="), False),
+        (request(authorization="Basic zo\xeb"), False),
         (request(authorization="Basic " + base64.b64encode(b"nocolon").decode()), False),
         (Request("GET", "/", Headers([("Authorization", "Basic x")] * 2)), False),
     ],
@@ -85,6 +86,13 @@ async def test_basic_auth_by_a_callable() -> None:
 
     assert await ask(basic_auth(check), basic("same", "same")) is None
     assert await ask(basic_auth(lambda user, password: False), basic("a", "a")) == 401
+
+
+async def test_no_token_is_no_token() -> None:
+    for empty in ("Bearer", "Bearer "):
+        assert await ask(bearer_auth(lambda token: True), request(authorization=empty)) == 401
+    with pytest.raises(ValueError, match="empty token"):
+        bearer_auth(["s3cret", ""])
 
 
 async def test_the_challenge_names_the_realm() -> None:
@@ -145,6 +153,9 @@ async def test_bearer_auth_by_a_callable() -> None:
         ("https://good.com#x", "good.com", False),
         ("https://good.com, https://evil.com", "good.com", False),
         ("good.com", "good.com", False),
+        ("https://good.com evil", "good.com", False),
+        ("https://good.com:443:1", "good.com", False),
+        ("https://good.com\\", "good.com\\", False),
         ("https://good.com", "", False),
         ("x-app://good.com", "good.com", True),
     ],
@@ -176,6 +187,8 @@ def test_requests_without_an_origin_pass_and_with_two_do_not() -> None:
         ("*.example.com", "https://example.com", False),
         ("*.example.com", "https://evilexample.com", False),
         ("*.example.com", "https://example.com.evil", False),
+        ("*.example.com", "https://evil.com,.example.com", False),
+        ("*.example.com", "https://evil.com%2f.example.com", False),
         ("https://*.example.com:8443", "https://a.example.com:8443", True),
         ("https://*.example.com:8443", "https://a.example.com", False),
         ("same", "https://testserver", True),

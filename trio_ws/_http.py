@@ -7,7 +7,6 @@ A hook sees a request before it becomes a connection. It returns ``None`` to let
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import inspect
 import re
@@ -26,10 +25,10 @@ _Verdict: TypeAlias = bool | Awaitable[bool]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 #: An origin as browsers send it (RFC 6454, section 6.1): scheme, host, perhaps a port.
-_ORIGIN: Final = re.compile(
-    r"([a-z][a-z0-9+.-]*)://([^/?#@\s:\[\]]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
-)
-_HOST: Final = re.compile(r"([^/?#@\s:\[\]]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+#: Names are in ASCII there, so anything else in one is an attempt to be taken for another;
+#: ``*`` is for patterns, and no host's name.
+_HOST: Final = re.compile(r"([a-z0-9_.*-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_ORIGIN: Final = re.compile(rf"([a-z][a-z0-9+.-]*)://{_HOST.pattern}")
 
 
 def all_of(*hooks: ProcessRequest) -> ProcessRequest:
@@ -99,7 +98,7 @@ def bearer_auth(
 
     async def process_request(request: Request) -> Response | None:
         token = _authorization(request, "bearer")
-        if token is not None and await _verdict(check(token)):
+        if token and await _verdict(check(token)):
             return None
         return _unauthorized(f'Bearer realm="{quoted}"')
 
@@ -126,6 +125,8 @@ def _check_token(tokens: Iterable[str]) -> Callable[[str], bool]:
     if isinstance(tokens, str):
         raise TypeError("tokens are given as an iterable of strings, not as one string")
     known = [token.encode() for token in tokens]
+    if b"" in known:
+        raise ValueError("an empty token would let everybody in")
 
     def check(token: str) -> bool:
         given = token.encode()
@@ -149,7 +150,8 @@ def _parse_basic(encoded: str | None) -> tuple[str, str] | None:
         return None
     try:
         user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeError):
+    except ValueError:
+        # Not base64, not ASCII, or not UTF-8 inside.
         return None
     return (user, password) if colon else None
 

@@ -55,3 +55,9 @@ def test_a_response_of_text() -> None:
 )
 def test_the_reason_phrase(response: Response, reason: str) -> None:
     assert reason_phrase(response) == reason
+
+
+@pytest.mark.parametrize("reason", ["OK\r\nSet-Cookie: a=b", "OK\n", "\x00", "nö"])
+def test_a_reason_phrase_cannot_split_the_response(reason: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII"):
+        reason_phrase(Response(200, reason=reason))

@@ -106,8 +106,14 @@ class Response:
 
 
 def reason_phrase(response: Response) -> str:
-    """The response's reason phrase, or the usual one for its status."""
+    """The response's reason phrase, or the usual one for its status.
+
+    Raises:
+      ValueError: it holds what would end the status line (RFC 9112, section 4).
+    """
     if response.reason:
+        if not (response.reason.isascii() and response.reason.isprintable()):
+            raise ValueError(f"a reason phrase is printable ASCII, not {response.reason!a}")
         return response.reason
     try:
         return http.HTTPStatus(response.status).phrase
