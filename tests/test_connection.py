@@ -29,6 +29,7 @@ from trio_ws import (
 )
 from trio_ws._close import ClosedBy
 from trio_ws._connection import Connection
+from trio_ws.instrumentation import ConnectionEnded, ConnectionOpened, Received, Sent
 from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.testing import Pair, open_pair
 
@@ -1101,3 +1102,63 @@ async def test_a_million_messages_leave_no_growth() -> None:
             assert tracemalloc.get_traced_memory()[0] - before < 100_000
         finally:
             tracemalloc.stop()
+
+
+# Hooks
+
+
+class Watching:
+    """A hook that keeps what it is told, traffic and all."""
+
+    traffic = True
+
+    def __init__(self) -> None:
+        self.records: list[object] = []
+
+    def __call__(self, record: object, /) -> None:
+        self.records.append(record)
+
+
+async def test_hooks_are_told_of_opening_traffic_and_end() -> None:
+    hook = Watching()
+
+    async def parts() -> AsyncIterator[str]:
+        yield "fragment"
+
+    async with open_pair(hooks=[hook], target="/chat") as (client, server):
+        await client.send("hello")
+        await server.receive()
+        await client.send(parts())
+        await server.receive()
+    opened = [one for one in hook.records if isinstance(one, ConnectionOpened)]
+    assert {(one.id, one.client, one.target) for one in opened} == {
+        (client.id, True, "/chat"),
+        (server.id, False, "/chat"),
+    }
+    sent = [one for one in hook.records if isinstance(one, Sent)]
+    assert [(one.messages, one.bytes) for one in sent] == [(1, 11), (0, 14), (1, 6)]
+    received = [one for one in hook.records if isinstance(one, Received) and one.id == server.id]
+    assert sum(one.messages for one in received) == 2
+    assert sum(one.bytes for one in received) == server.statistics().bytes_received
+    for ended in (one for one in hook.records if isinstance(one, ConnectionEnded)):
+        assert ended.reason.code == 1000
+        assert ended.uptime == ended.statistics.uptime >= 0
+
+
+async def test_a_hook_that_raises_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(record: object) -> None:
+        raise KeyError("a bug")
+
+    async with open_pair(hooks=[broken]) as (client, server):
+        await client.send("hello")
+        assert await server.receive() == "hello"
+    assert caplog.messages[0] == "a hook failed on ConnectionOpened"
+
+
+async def test_when_the_end_is_known() -> None:
+    async with open_pair() as (client, server):
+        await client.aclose(4000)
+        assert (await server.wait_closed()).code == 4000
+        assert (await client.wait_closed()).code == 4000
+        uptime = client.statistics().uptime
+        assert client.statistics().uptime == uptime

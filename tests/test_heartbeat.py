@@ -28,7 +28,7 @@ from trio_ws import (
     Timeouts,
     _heartbeat,
 )
-from trio_ws.instrumentation import HeartbeatLost, PingSent, PongReceived
+from trio_ws.instrumentation import NO_HOOKS, HeartbeatLost, PingSent, PongReceived
 from trio_ws.testing import open_pair
 
 from .network import URL, echo, install
@@ -97,7 +97,7 @@ async def watched(
     async with open_pair(streams=(here, valve), **options) as (client, server):
         async with trio.open_nursery() as nursery:
             if policy is not None:
-                nursery.start_soon(_heartbeat.keep_alive, client, policy, None)
+                nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
             yield client, server, valve
             nursery.cancel_scope.cancel()
 
@@ -385,7 +385,7 @@ async def test_2_a_ping_behind_a_slow_write_is_judged_from_its_writing(
     slow = Valve(here)
     async with open_pair(streams=(slow, there)) as (client, server):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_heartbeat.keep_alive, client, policy, None)
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
             slow.writable = trio.Event()
             await client.send("large")
             await trio.sleep(15)
@@ -459,7 +459,7 @@ async def test_5_any_byte_is_life_and_only_the_pong_is_latency(
     mute.readable = trio.Event()
     async with open_pair(streams=(here, mute)) as (client, server):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_heartbeat.keep_alive, client, SECOND, None)
+            nursery.start_soon(_heartbeat.keep_alive, client, SECOND, NO_HOOKS)
             for _ in range(50):
                 await server.send("x")
                 assert await client.receive() == "x"
@@ -482,7 +482,7 @@ async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
     valve = Valve(there)
     async with open_pair(streams=(here, valve), hooks=[records.append]) as (client, _):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_heartbeat.keep_alive, client, policy, None)
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
             await trio.sleep(100)
             assert PingSent(id=client.id) not in records
             asleep = 3_600

@@ -31,7 +31,7 @@ WITH_CODE = {trio_ws.classification, trio_ws.instrumentation.prometheus, trio_ws
 PUBLIC_NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
 #: Aliases of types have no docstring of their own.
-ALIASES = {"Event", "ReconnectEvent", "Record", "ShouldRetry"}
+ALIASES = {"Event", "ReconnectEvent", "Record", "ShouldRetry", "NO_HOOKS"}
 
 
 def functions_of(thing: object) -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -243,6 +243,103 @@ async def test_a_handler_may_close_by_itself() -> None:
         assert server.statistics().crashed == 0
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_on_error_is_told_while_the_connection_is_open(is_async: bool) -> None:
+    told: list[tuple[str, Exception]] = []
+
+    async def crash(ws: WebSocket) -> None:
+        raise KeyError("a bug")
+
+    def on_error(ws: WebSocket, error: Exception) -> None:
+        told.append((ws.id, error))
+        ws.send_nowait("sorry")
+
+    async def on_error_later(ws: WebSocket, error: Exception) -> None:
+        await trio.lowlevel.checkpoint()
+        on_error(ws, error)
+
+    hook: Any = on_error_later if is_async else on_error
+    async with serving(crash, on_error=hook, hooks=()) as server:
+        async with trio_ws.connect(url(server)) as ws:
+            assert await ws.receive() == "sorry"
+            with pytest.raises(ConnectionClosedError):
+                await ws.receive()
+    assert isinstance(told[0][1], KeyError)
+
+
+async def test_an_on_error_that_fails_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def crash(ws: WebSocket) -> None:
+        await ws.receive()
+        raise KeyError("a bug")
+
+    def broken(ws: WebSocket, error: Exception) -> None:
+        raise RuntimeError("another bug")
+
+    async def too_late(ws: WebSocket, error: Exception) -> None:
+        await ws.wait_closed()
+        await ws.send("sorry")
+
+    for hook, messages in ((broken, ["on_error failed"]), (too_late, [])):
+        caplog.clear()
+        async with serving(crash, on_error=hook, hooks=()) as server:
+            async with trio_ws.connect(url(server)) as ws:
+                await ws.send("x")
+                if hook is too_late:
+                    ws.abort()
+                else:
+                    with pytest.raises(ConnectionClosedError):
+                        await ws.receive()
+            while server.connections:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [one.getMessage().partition(": ")[2] for one in caplog.records] == messages
+
+
+async def test_one_connection_is_closed_by_its_id() -> None:
+    ended: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        try:
+            await ws.receive()
+        except ConnectionClosedError as error:
+            ended.append(str(error.reason))
+
+    async with serving(handler) as server:
+        async with trio_ws.connect(url(server)) as ws, trio_ws.connect(url(server)) as other:
+            await other.ping()
+            first, second = server.connections
+            assert server.statistics().uptime > 0
+            assert second.statistics().uptime > 0
+            with pytest.raises(ValueError, match="1006"):
+                server.close_connection(first.id, 1006)
+            # Iterating goes on while connections come and go.
+            for connection in server.connections:
+                if connection.id == first.id:
+                    assert server.close_connection(first.id, 4000, "enough")
+                    assert not server.close_connection(first.id)
+            with pytest.raises(ConnectionClosedError, match="4000"):
+                await ws.receive()
+            await other.ping()
+        assert not server.close_connection("nobody")
+    (reason,) = ended
+    assert reason.startswith("4000 (private use) 'enough', closed here")
+
+
+async def test_a_heartbeat_of_the_server_s_own() -> None:
+    async def silent(ws: WebSocket) -> None:
+        await ws.receive()
+
+    heartbeat = trio_ws.Heartbeat(interval=0.05, timeout=0.05, rng=lambda: 0.5)
+    async with serving(silent, heartbeat=heartbeat) as server:
+        stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+        async with stream:
+            await stream.send_all(HANDSHAKE)
+            received = b""
+            while data := await stream.receive_some():
+                received += data
+    # A ping, no pong, and the close frame that says why.
+    assert b"no sign of life" in received
+
+
 async def test_the_end_of_another_connection_is_a_crash() -> None:
     async def confused(ws: WebSocket) -> None:
         raise trio_ws.ConnectionClosedOK(trio_ws.CloseReason(1000))

@@ -22,7 +22,7 @@ from ._errors import (
 from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
 from ._settings import Limits, Timeouts
 from ._url import Target, parse_url
-from .instrumentation import Hooks, log_record
+from .instrumentation import NO_HOOKS, Hooks, log_record
 from .protocol.handshake import BadResponse, ClientHandshake
 from .protocol.http import Headers, Response
 
@@ -212,7 +212,7 @@ async def hold_open(
     leftover: bytes = b"",
     *,
     heartbeat: HeartbeatPolicy | None,
-    hooks: Hooks | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> AsyncGenerator[None]:
     """Run *connection*'s tasks for the length of the block, then close it.
 

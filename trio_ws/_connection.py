@@ -42,8 +42,10 @@ from ._pings import Pings
 from ._transport import make_transport
 from ._websocket import WebSocket, WebSocketStatistics
 from .instrumentation import (
+    NO_HOOKS,
     ConnectionEnded,
     ConnectionOpened,
+    Hooks,
     PingSent,
     PongReceived,
     Received,
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
 
     from ._settings import Compression, Limits, Timeouts
     from ._websocket import BytesLike, MessageStream, PendingPing, Sendable
-    from .instrumentation import Hooks
     from .protocol.extensions import Extension
     from .protocol.handshake import Negotiated
     from .protocol.http import Request, Response
@@ -88,7 +89,7 @@ class Connection(WebSocket):
       negotiated: what its response agreed upon.
       limits: bounds on what the peer may make this side hold.
       timeouts: bounds on how long things may take.
-      hooks: told what happens; ``None``: nobody.
+      hooks: told what happens.
     """
 
     __slots__ = (
@@ -134,7 +135,7 @@ class Connection(WebSocket):
         negotiated: Negotiated,
         limits: Limits,
         timeouts: Timeouts,
-        hooks: Hooks | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         self._id = f"{'c' if machine.client else 's'}{next(_ids)}"
         self._request = request
@@ -143,7 +144,8 @@ class Connection(WebSocket):
         self._limits = limits
         self._timeouts = timeouts
         self._hooks = hooks
-        self._traffic_hooks = hooks if hooks is not None and hooks.traffic else None
+        # None where nobody asks for traffic: one comparison per message.
+        self._traffic_hooks = hooks if hooks.traffic else None
         self._transport = make_transport(stream)
         self._nursery: trio.Nursery | None = None
         self._inbox = Inbox(limits)
@@ -196,15 +198,14 @@ class Connection(WebSocket):
             a task per connection spares 2 KiB each.
         """
         self._nursery = nursery
-        if self._hooks is not None:
-            self._hooks.tell(
-                ConnectionOpened(
-                    id=self._id,
-                    client=self._machine.client,
-                    target=self._request.target,
-                    remote_address=self.remote_address,
-                )
+        self._hooks.tell(
+            ConnectionOpened(
+                id=self._id,
+                client=self._machine.client,
+                target=self._request.target,
+                remote_address=self.remote_address,
             )
+        )
         nursery.start_soon(self._receive_task, leftover, afterwards)
         if preamble:
             self._outbox.put(preamble)
@@ -396,8 +397,7 @@ class Connection(WebSocket):
             raise
         self._outbox.put_control(frame, ping.written)
         self._outbox.flush()
-        if self._hooks is not None:
-            self._hooks.tell(PingSent(id=self._id))
+        self._hooks.tell(PingSent(id=self._id))
         return ping
 
     # Closing
@@ -581,7 +581,7 @@ class Connection(WebSocket):
             return False
         if isinstance(event, Pong):
             round_trip = self._pings.settle(event.payload)
-            if self._hooks is not None and round_trip is not None:
+            if round_trip is not None:
                 self._hooks.tell(PongReceived(id=self._id, round_trip=round_trip))
         elif self._machine.close_sent is None:
             self._outbox.put_pong(self._machine.send_pong(event.payload))
@@ -639,21 +639,17 @@ class Connection(WebSocket):
         finally:
             self._ended = True
             self._uptime = trio.current_time() - self._opened_at
-            if self._hooks is not None:
-                self._tell_ended(self._hooks, self._reason, self._uptime)
+            self._hooks.tell(
+                ConnectionEnded(
+                    id=self._id,
+                    client=machine.client,
+                    reason=self._reason,
+                    uptime=self._uptime,
+                    statistics=self.statistics(),
+                )
+            )
             if self._end_waiters is not None:
                 self._end_waiters.unpark_all()
-
-    def _tell_ended(self, hooks: Hooks, reason: CloseReason, uptime: float) -> None:
-        hooks.tell(
-            ConnectionEnded(
-                id=self._id,
-                client=self._machine.client,
-                reason=reason,
-                uptime=uptime,
-                statistics=self.statistics(),
-            )
-        )
 
     # What is known about it
 
@@ -739,7 +735,7 @@ def make_connection(
     compression: Compression | None,
     limits: Limits,
     timeouts: Timeouts,
-    hooks: Hooks | None = None,
+    hooks: Hooks = NO_HOOKS,
 ) -> Connection:
     """One side of a connection whose opening handshake is done."""
     deflate = None

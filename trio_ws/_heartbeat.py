@@ -181,12 +181,12 @@ class AdaptiveHeartbeat:
             timeout = min(self.maximum, max(self.minimum, smoothed + 4 * variation))
 
 
-async def keep_alive(ws: WebSocket, policy: HeartbeatPolicy, hooks: Hooks | None) -> None:
+async def keep_alive(ws: WebSocket, policy: HeartbeatPolicy, hooks: Hooks) -> None:
     """Run *policy* beside *ws*, and abort the connection at its verdict."""
     try:
         await policy.run(ws)
     except HeartbeatTimeout as error:
-        if hooks is not None and ws.close_reason is None:
+        if ws.close_reason is None:
             silent = trio.current_time() - ws.last_received
             hooks.tell(HeartbeatLost(id=ws.id, silent=silent))
         ws.abort(error)

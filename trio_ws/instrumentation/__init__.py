@@ -4,7 +4,7 @@ Give ``hooks=`` to `trio_ws.serve`, `trio_ws.connect` or a reconnecting client. 
 callable that takes a record. By default there is one, `log_record`.
 """
 
-from ._hooks import Hook, Hooks
+from ._hooks import NO_HOOKS, Hook, Hooks
 from ._logging import log_record
 from ._records import (
     Connected,
@@ -25,6 +25,7 @@ from ._records import (
 )
 
 __all__ = [
+    "NO_HOOKS",
     "Connected",
     "Connecting",
     "ConnectionEnded",

@@ -52,3 +52,7 @@ class Hooks:
                 hook(record)
             except Exception:
                 _logger.exception("a hook failed on %s", type(record).__name__)
+
+
+#: Nobody is told.
+NO_HOOKS: Final = Hooks(())
