@@ -13,6 +13,7 @@ import pytest
 import trio
 
 import trio_ws
+from trio_ws._url import Target, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,10 +42,10 @@ def run_documented(function: Callable[..., Awaitable[object]], *arguments: Any) 
                 await check_server(nursery, partial(function, *arguments))
             else:
                 server = await nursery.start(partial(trio_ws.serve, echo, "127.0.0.1", 0))
-                connect = trio_ws.connect
-                substitute = partial(_connect_to, connect, server.port)
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(trio_ws, "connect", substitute)
+                    # Below every form of connecting, reconnecting ones included.
+                    patch.setattr("trio_ws._client.parse_url", partial(_at_port, server.port))
+                    patch.setenv("NO_PROXY", "127.0.0.1")
                     with trio.fail_after(20):
                         await function(*arguments)
             nursery.cancel_scope.cancel()
@@ -59,8 +60,8 @@ def _is_serve(function: object) -> bool:
     return getattr(function, "func", function) is trio_ws.serve
 
 
-def _connect_to(connect: Any, port: int, url: str, **options: Any) -> Any:
-    return connect(url.replace(":8765", f":{port}"), **{"proxy": None, **options})
+def _at_port(port: int, url: str) -> Target:
+    return parse_url(url.replace(":8765", f":{port}"))
 
 
 async def check_server(nursery: trio.Nursery, serve: Any) -> None:
