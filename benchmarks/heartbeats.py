@@ -14,6 +14,7 @@ import resource
 import select
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import trio
@@ -37,6 +38,12 @@ async def wait_for_the_end(ws: trio_ws.WebSocket) -> None:
         pass
 
 
+def resident() -> int:
+    """KiB of memory that this process holds."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
 def serve(pipe: Pipe, interval: float) -> None:
     """The server's process: tells its port, and its CPU time whenever it is asked."""
     heartbeat = trio_ws.Heartbeat(interval=interval) if interval else None
@@ -53,7 +60,7 @@ def serve(pipe: Pipe, interval: float) -> None:
             pipe.send(server.port)
             while await trio.to_thread.run_sync(pipe.recv):
                 usage = resource.getrusage(resource.RUSAGE_SELF)
-                memory = int(open("/proc/self/statm").read().split()[1]) * 4  # noqa: ASYNC230
+                memory = resident()
                 pipe.send((usage.ru_utime + usage.ru_stime, memory, len(server.connections)))
             nursery.cancel_scope.cancel()
 
@@ -62,8 +69,10 @@ def serve(pipe: Pipe, interval: float) -> None:
 
 def measure(connections: int, seconds: float, interval: float) -> tuple[float, float]:
     """CPU seconds that the server took in *seconds*, and KiB of memory per connection."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(theirs, interval))
+    # Spawned, not forked: memory that is there already would hide what connections take.
+    spawning = multiprocessing.get_context("spawn")
+    ours, theirs = spawning.Pipe()
+    process = spawning.Process(target=serve, args=(theirs, interval))
     process.start()
     port = ours.recv()
     ours.send(True)

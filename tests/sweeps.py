@@ -20,31 +20,35 @@ MAX_CHECKPOINTS = 2_000
 
 
 class CancelAt(trio.abc.Instrument):
-    """Cancels a scope when one task is about to run for the k-th time."""
+    """Cancels a scope when one task, or any, is about to run for the k-th time."""
 
-    def __init__(self, task: trio.lowlevel.Task, scope: trio.CancelScope, at: int) -> None:
+    def __init__(self, task: trio.lowlevel.Task | None, scope: trio.CancelScope, at: int) -> None:
         self._task = task
         self._scope = scope
         self._left = at
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
+        if self._task is None or task is self._task:
             if self._left == 0:
                 self._scope.cancel()
             self._left -= 1
 
 
 async def cancel_sweep(
-    scenario: Callable[[], Awaitable[None]], check: Callable[[bool], Awaitable[None]]
+    scenario: Callable[[], Awaitable[None]],
+    check: Callable[[bool], Awaitable[None]],
+    *,
+    every_task: bool = False,
 ) -> int:
     """Run *scenario* with a cancellation at its k-th step, for every k.
 
+    With *every_task*, the steps of all tasks count, not only those of the scenario's own.
     *check* is awaited after each run and told whether the scenario was cancelled; afterwards no
     task may be left that was not there before. Returns how many steps were swept.
     """
     tasks = trio.lowlevel.current_statistics().tasks_living
     for step in range(MAX_CHECKPOINTS):
-        cancelled = await _cancelled_at(step, scenario)
+        cancelled = await _cancelled_at(step, scenario, every_task)
         await check(cancelled)
         # What the kernel still has to deliver is delivered first.
         await trio.testing.wait_all_tasks_blocked(0.002)
@@ -54,11 +58,14 @@ async def cancel_sweep(
     raise AssertionError("the scenario does not end")
 
 
-async def _cancelled_at(step: int, scenario: Callable[[], Awaitable[None]]) -> bool:
+async def _cancelled_at(
+    step: int, scenario: Callable[[], Awaitable[None]], every_task: bool
+) -> bool:
     scope = trio.CancelScope()
 
     async def run() -> None:
-        instrument = CancelAt(trio.lowlevel.current_task(), scope, step)
+        task = None if every_task else trio.lowlevel.current_task()
+        instrument = CancelAt(task, scope, step)
         trio.lowlevel.add_instrument(instrument)
         try:
             with scope:

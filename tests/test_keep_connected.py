@@ -233,6 +233,50 @@ async def test_a_queue_is_bounded_in_bytes_too(network: Network, autojump_clock:
             ws.send_nowait("x")
 
 
+async def test_text_that_cannot_be_sent_is_refused_before_it_is_queued(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async with (
+        network.served(echo),
+        keep_connected(URL, backoff=EXACT, offline=OfflineQueue()) as ws,
+    ):
+        await lose(network, ws)
+        with pytest.raises(UnicodeEncodeError):
+            await ws.send("\ud800")
+        with pytest.raises(UnicodeEncodeError):
+            ws.send_nowait("\ud800")
+        await ws.send("fine")
+        assert await ws.receive() == "fine"
+
+
+async def test_connections_without_anything_unread_drop_nobody_else_s_messages(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    served = 0
+
+    async def handler(ws: WebSocket) -> None:
+        nonlocal served
+        served += 1
+        if served == 1:
+            await ws.send("unread")
+        await trio.sleep_forever()
+
+    async with network.served(handler), keep_connected(URL, backoff=EXACT) as ws:
+        for _ in range(12):
+            await trio.sleep(2)
+            await lose(network, ws)
+        assert await ws.receive() == "unread"
+
+
+async def test_a_ping_that_loses_its_connection_goes_to_the_next(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async with network.served(echo), keep_connected(URL, backoff=EXACT) as ws:
+        await network.cut()
+        assert await ws.ping() >= 0
+    assert len(network.attempts) == 2
+
+
 @pytest.mark.parametrize("options", [{"messages": 0}, {"bytes": 0}])
 def test_a_queue_without_room_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
@@ -545,4 +589,4 @@ async def test_cancelled_anywhere_nothing_is_left(network: Network, offline: Any
             await trio.testing.wait_all_tasks_blocked(0.002)
             assert server.connections == ()
 
-        assert await cancel_sweep(scenario, check) > 5
+        assert await cancel_sweep(scenario, check, every_task=True) > 30

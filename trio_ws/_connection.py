@@ -512,6 +512,10 @@ class Connection(WebSocket):
         try:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._receive_until_end(data)
+        except trio.Cancelled:
+            # Whoever holds the connection is cancelled as well, perhaps only after this task.
+            self._begin_close(1001, "", error=ConnectionClosedError)
+            raise
         finally:
             self._settle(_CUT, ConnectionClosedError)
             self._outbox.discard()

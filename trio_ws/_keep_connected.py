@@ -178,11 +178,11 @@ class ReconnectingWebSocket(WebSocket):
 
     def _lost(self, ws: WebSocket) -> None:
         self._current = None
-        self._unread.append(ws)
+        if ws.statistics().inbox_messages:
+            self._unread.append(ws)
         if len(self._unread) > _UNREAD_KEPT:
             dropped = self._unread.popleft().statistics().inbox_messages
-            if dropped:
-                _logger.warning("%s: %d messages that nobody received are lost", self._id, dropped)
+            _logger.warning("%s: %d messages that nobody received are lost", self._id, dropped)
         self._past = self._with_past(ws.statistics())
         self._changed.unpark_all()
 
@@ -216,6 +216,13 @@ class ReconnectingWebSocket(WebSocket):
         self._queue_size = 0
         self._changed.unpark_all()
 
+    async def _enter(self) -> None:
+        """What every call begins with: a checkpoint, where what follows may be none."""
+        if self._reason is None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+
     def _check_open(self) -> None:
         if self._reason is not None:
             raise self._closed()
@@ -246,7 +253,7 @@ class ReconnectingWebSocket(WebSocket):
         A message that no connection took a byte of is sent on the next. An iterable is not sent
         again: what it gave is used up.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._enter()
         whole = isinstance(message, str | bytes | bytearray | memoryview)
         while True:
             self._check_open()
@@ -274,6 +281,7 @@ class ReconnectingWebSocket(WebSocket):
                 # Ended, and not yet known here: no byte of the message was sent.
                 pass
         self._check_offline()
+        _check_sendable(whole)
         if not self._has_room():
             raise trio.WouldBlock
         self._enqueue(whole)
@@ -298,6 +306,7 @@ class ReconnectingWebSocket(WebSocket):
         if not isinstance(self._offline, OfflineQueue):
             return False
         await trio.lowlevel.checkpoint()
+        _check_sendable(message)
         while self._current is None or self._flushing:
             self._check_open()
             if self._has_room():
@@ -311,6 +320,7 @@ class ReconnectingWebSocket(WebSocket):
     async def receive(self) -> str | bytes:
         self._begin_receiving()
         try:
+            await self._enter()
             while True:
                 ws = await self._wait_readable()
                 try:
@@ -334,6 +344,7 @@ class ReconnectingWebSocket(WebSocket):
         """The next piece of *stream*, or of the next message where there is none yet."""
         self._begin_receiving()
         try:
+            await self._enter()
             while stream is None:
                 ws = await self._wait_readable()
                 begun = ws.receive_stream()
@@ -367,9 +378,14 @@ class ReconnectingWebSocket(WebSocket):
     # Pinging
 
     async def ping(self, payload: bytes | None = None) -> float:
-        """As `WebSocket.ping`, on the present connection, once there is one."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        return await (await self._wait_current()).ping(payload)
+        """As `WebSocket.ping`; where the connection is lost meanwhile, on the next."""
+        await self._enter()
+        while True:
+            ws = await self._wait_current()
+            try:
+                return await ws.ping(payload)
+            except (ConnectionClosed, trio.ClosedResourceError):
+                await self._moved_on(ws)
 
     def start_ping(self, payload: bytes | None = None) -> PendingPing:
         self._check_open()
@@ -478,6 +494,12 @@ class ReconnectingWebSocket(WebSocket):
 
     def _with_past(self, present: WebSocketStatistics) -> WebSocketStatistics:
         return present if self._past is None else _combined(self._past, present)
+
+
+def _check_sendable(message: str | bytes) -> None:
+    """Raise now what sending would raise later, when nobody is there to be told."""
+    if isinstance(message, str):
+        message.encode()
 
 
 def _combined(past: WebSocketStatistics, present: WebSocketStatistics) -> WebSocketStatistics:

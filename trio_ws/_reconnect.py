@@ -120,9 +120,10 @@ class Backoff:
 
     def bound(self, failures: int) -> float:
         """The most that the delay after so many *failures* in a row can be, in seconds."""
-        # In logarithms, because they may go on until floats overflow.
-        exponent = (failures - 1) * math.log(self.factor) + math.log(self.initial)
-        return self.maximum if exponent >= math.log(self.maximum) else math.exp(exponent)
+        try:
+            return min(self.maximum, self.initial * float(self.factor) ** (failures - 1))
+        except OverflowError:
+            return self.maximum
 
     def delay(self, failures: int) -> float:
         """A delay after so many *failures* in a row, at least 1, in seconds."""
@@ -291,6 +292,7 @@ class Client:
         self._options = options
         self._streams: list[EventStream] = []
         self._nursery: trio.Nursery | None = None
+        self._ended = False
         self._scope: Any = None
         self._session: _Session | None = None
         self._waiting: trio.Event | None = None
@@ -342,6 +344,8 @@ class Client:
             async with supervised(self._let_go) as self._nursery:
                 yield
         finally:
+            self._nursery = self._session = None
+            self._ended = True
             for stream in self._streams:
                 stream.end()
 
@@ -364,6 +368,8 @@ class Client:
     def events(self) -> EventStream:
         """What happens from now on, for whoever wants to watch."""
         stream = EventStream()
+        if self._ended:
+            stream.end()
         self._streams.append(stream)
         return stream
 
@@ -534,7 +540,8 @@ class Client:
         if verdict is Verdict.FATAL and not isinstance(failure.exception, _FAILURES):
             # A callback's own: not about the connection.
             raise failure.exception
-        problem = self._problem(failure, verdict)
+        delay = self._delay(failure, verdict)
+        problem = self._problem(failure, verdict, delay)
         if problem is not None:
             gave_up = GaveUp(
                 f"{self._shown}: {problem}", attempts=failure.attempt, elapsed=failure.elapsed
@@ -542,7 +549,6 @@ class Client:
             gave_up.__cause__ = failure.exception
             self._stop(gave_up, problem)
             return
-        delay = self._delay(failure, verdict)
         self._tell(
             Waiting(target=self._shown, delay=delay, attempt=self._attempt + 1, cause=str(failure))
         )
@@ -557,14 +563,14 @@ class Client:
             return judgement
         return Verdict.RETRY if judgement else Verdict.FATAL
 
-    def _problem(self, failure: Failure, verdict: Verdict) -> str | None:
+    def _problem(self, failure: Failure, verdict: Verdict, delay: float) -> str | None:
         """Why no other attempt follows, if so."""
         backoff = self._backoff
         if verdict is Verdict.FATAL:
             return str(failure)
         if backoff.max_attempts is not None and self._attempt >= backoff.max_attempts:
             return f"{_counted(self._attempt)} failed; the last: {failure}"
-        if backoff.max_elapsed is not None and failure.elapsed >= backoff.max_elapsed:
+        if backoff.max_elapsed is not None and failure.elapsed + delay >= backoff.max_elapsed:
             return f"not connected within {backoff.max_elapsed:g} s; the last: {failure}"
         if backoff.intensity is not None:
             bound, seconds = backoff.intensity
