@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import get_args
 
 import pytest
@@ -41,8 +42,8 @@ def test_a_record_is_frozen_and_belongs_to_a_connection_or_a_target(record: Reco
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_each_kind_is_public_and_says_what_its_fields_are(kind: type[Record]) -> None:
     assert getattr(instrumentation, kind.__name__) is kind
-    documentation = kind.__doc__ or ""
+    documentation = inspect.getdoc(kind) or ""
     names = [field.name for field in dataclasses.fields(kind)]
     if names != ["id"]:
         for name in names:
-            assert f"\n      {name}: " in documentation
+            assert f"\n  {name}: " in documentation
