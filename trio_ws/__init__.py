@@ -4,51 +4,55 @@ A server, a client, and the protocol core beneath them, in structured concurrenc
 and `connect` to begin with, and `WebSocket` for what a connection can do.
 """
 
-from . import classification
-from ._client import ConnectOptions, connect
-from ._close import CloseCode, ClosedBy, CloseReason
-from ._errors import (
-    ConnectionClosed,
-    ConnectionClosedError,
-    ConnectionClosedOK,
-    ConnectionRejected,
-    GaveUp,
-    HandshakeError,
-    HandshakeTimeout,
-    HeartbeatTimeout,
-    InvalidHandshake,
-    InvalidURL,
-    MessageTooBig,
-    ProtocolViolation,
-    ProxyError,
-    RedirectRefused,
-    TooManyRedirects,
-    TrioWSError,
-)
-from ._heartbeat import AdaptiveHeartbeat, Heartbeat, HeartbeatPolicy, IdleHeartbeat
-from ._http import all_of, basic_auth, bearer_auth, health
-from ._keep_connected import OfflineQueue, ReconnectingWebSocket, keep_connected
-from ._reconnect import (
-    Backoff,
-    Client,
-    ConnectionContext,
-    Connections,
-    Endpoint,
-    EventStream,
-    supervise,
-)
-from ._routing import Router
-from ._server import Server, ServerStatistics, serve
-from ._settings import Compression, Limits, Timeouts
-from ._websocket import (
-    LatencyStatistics,
-    MessageStream,
-    PendingPing,
-    WebSocket,
-    WebSocketStatistics,
-)
-from .classification import Failure, Verdict
-from .protocol.http import Headers, Request, Response
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from . import classification
+    from ._client import ConnectOptions, connect
+    from ._close import CloseCode, ClosedBy, CloseReason
+    from ._errors import (
+        ConnectionClosed,
+        ConnectionClosedError,
+        ConnectionClosedOK,
+        ConnectionRejected,
+        GaveUp,
+        HandshakeError,
+        HandshakeTimeout,
+        HeartbeatTimeout,
+        InvalidHandshake,
+        InvalidURL,
+        MessageTooBig,
+        ProtocolViolation,
+        ProxyError,
+        RedirectRefused,
+        TooManyRedirects,
+        TrioWSError,
+    )
+    from ._heartbeat import AdaptiveHeartbeat, Heartbeat, HeartbeatPolicy, IdleHeartbeat
+    from ._http import all_of, basic_auth, bearer_auth, health
+    from ._keep_connected import OfflineQueue, ReconnectingWebSocket, keep_connected
+    from ._reconnect import (
+        Backoff,
+        Client,
+        ConnectionContext,
+        Connections,
+        Endpoint,
+        EventStream,
+        supervise,
+    )
+    from ._routing import Router
+    from ._server import Server, ServerStatistics, serve
+    from ._settings import Compression, Limits, Timeouts
+    from ._websocket import (
+        LatencyStatistics,
+        MessageStream,
+        PendingPing,
+        WebSocket,
+        WebSocketStatistics,
+    )
+    from .classification import Failure, Verdict
+    from .protocol.http import Headers, Request, Response
 
 __all__ = [
     "AdaptiveHeartbeat",
@@ -109,3 +113,71 @@ __all__ = [
     "serve",
     "supervise",
 ]
+
+#: Where each name is at home. A home is imported when the first name of it is asked for: what
+#: needs only some of them, such as ``trio-ws --help``, starts several times as fast.
+_HOMES: Final = {
+    "classification": ("Failure", "Verdict"),
+    "_client": ("ConnectOptions", "connect"),
+    "_close": ("CloseCode", "ClosedBy", "CloseReason"),
+    "_errors": (
+        "ConnectionClosed",
+        "ConnectionClosedError",
+        "ConnectionClosedOK",
+        "ConnectionRejected",
+        "GaveUp",
+        "HandshakeError",
+        "HandshakeTimeout",
+        "HeartbeatTimeout",
+        "InvalidHandshake",
+        "InvalidURL",
+        "MessageTooBig",
+        "ProtocolViolation",
+        "ProxyError",
+        "RedirectRefused",
+        "TooManyRedirects",
+        "TrioWSError",
+    ),
+    "_heartbeat": ("AdaptiveHeartbeat", "Heartbeat", "HeartbeatPolicy", "IdleHeartbeat"),
+    "_http": ("all_of", "basic_auth", "bearer_auth", "health"),
+    "_keep_connected": ("OfflineQueue", "ReconnectingWebSocket", "keep_connected"),
+    "_reconnect": (
+        "Backoff",
+        "Client",
+        "ConnectionContext",
+        "Connections",
+        "Endpoint",
+        "EventStream",
+        "supervise",
+    ),
+    "_routing": ("Router",),
+    "_server": ("Server", "ServerStatistics", "serve"),
+    "_settings": ("Compression", "Limits", "Timeouts"),
+    "_websocket": (
+        "LatencyStatistics",
+        "MessageStream",
+        "PendingPing",
+        "WebSocket",
+        "WebSocketStatistics",
+    ),
+    "protocol.http": ("Headers", "Request", "Response"),
+}
+#: Public modules, which need no import of their own.
+_MODULES: Final = {"classification", "instrumentation", "protocol", "testing"}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is not None:
+        thing: object = getattr(import_module(f"{__name__}.{home}"), name)
+    elif name in _MODULES:
+        thing = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = thing
+    return thing
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -22,7 +22,7 @@ from ._errors import (
 from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
 from ._settings import Limits, Timeouts
 from ._url import Target, parse_url
-from .instrumentation import NO_HOOKS, Hooks, log_record
+from .instrumentation import NO_HOOKS, HandshakeAnswered, Hooks, log_record
 from .protocol.handshake import BadResponse, ClientHandshake
 from .protocol.http import Headers, Response
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 
     from ._connection import Connection
+    from ._dial import Address
     from ._heartbeat import HeartbeatPolicy
     from ._settings import Compression
     from ._websocket import WebSocket
@@ -58,6 +59,7 @@ class _Options:
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
     proxy: str | None
+    address: Address | None
     limits: Limits
     timeouts: Timeouts
     hooks: Hooks
@@ -77,6 +79,7 @@ async def connect(
     ssl_context: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
     proxy: str | None = "environment",
+    address: Address | None = None,
     stream: trio.abc.Stream | None = None,
     max_redirects: int = 5,
     heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
@@ -106,6 +109,9 @@ async def connect(
       proxy: a proxy's URL (``http``, ``https``, ``socks5``, ``socks5h``, ``socks4``), ``None`` for
         none, or ``"environment"`` for what ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and
         ``NO_PROXY`` say.
+      address: what to dial instead of the URL's host and port: a host and a port, or the path
+        of a Unix socket. The URL still says what is asked for, and whose certificate is due. A
+        redirect to another origin is dialled as it says.
       stream: a byte stream to the server, which is used instead of dialling, and closed. TLS,
         where wanted, is the caller's business then; redirects are not followed.
       max_redirects: how many redirects to follow. Credentials and cookies are dropped when one
@@ -141,6 +147,7 @@ async def connect(
         ssl_context=ssl_context,
         server_hostname=server_hostname,
         proxy=proxy,
+        address=address,
         stream=stream,
         max_redirects=max_redirects,
         heartbeat=heartbeat,
@@ -161,6 +168,7 @@ class ConnectOptions(TypedDict, total=False):
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
     proxy: str | None
+    address: Address | None
     max_redirects: int
     heartbeat: HeartbeatPolicy | None
     limits: Limits
@@ -178,6 +186,7 @@ async def connected(
     ssl_context: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
     proxy: str | None = "environment",
+    address: Address | None = None,
     stream: trio.abc.Stream | None = None,
     max_redirects: int = 5,
     heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
@@ -195,6 +204,7 @@ async def connected(
         ssl_context=ssl_context,
         server_hostname=server_hostname,
         proxy=proxy,
+        address=address,
         limits=limits,
         timeouts=timeouts,
         hooks=Hooks(hooks),
@@ -282,7 +292,9 @@ async def _follow(
             redirects_left -= 1
             following = _redirected(target, location, error.response)
             if following.origin != target.origin:
-                options = replace(options, headers=_without_credentials(options.headers))
+                options = replace(
+                    options, headers=_without_credentials(options.headers), address=None
+                )
             target = following
 
 
@@ -307,6 +319,7 @@ async def _attempt(target: Target, options: _Options) -> tuple[Connection, bytes
         ssl_context=options.ssl_context,
         server_hostname=options.server_hostname,
         proxy=options.proxy,
+        address=options.address,
         on_stage=options.on_stage,
     )
     options.on_stage(Stage.HANDSHAKE)
@@ -324,6 +337,10 @@ async def _attempt(target: Target, options: _Options) -> tuple[Connection, bytes
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
+    response = answer if isinstance(answer, Response) else answer.response
+    options.hooks.tell(
+        HandshakeAnswered(target=str(target), request=handshake.request, response=response)
+    )
     if isinstance(answer, Response):
         await trio.aclose_forcefully(stream)
         raise ConnectionRejected(answer)

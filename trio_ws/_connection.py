@@ -46,6 +46,7 @@ from .instrumentation import (
     ConnectionEnded,
     ConnectionOpened,
     Hooks,
+    PingReceived,
     PingSent,
     PongReceived,
     Received,
@@ -585,11 +586,14 @@ class Connection(WebSocket):
             return False
         if isinstance(event, Pong):
             round_trip = self._pings.settle(event.payload)
-            if round_trip is not None:
-                self._hooks.tell(PongReceived(id=self._id, round_trip=round_trip))
-        elif self._machine.close_sent is None:
+            self._hooks.tell(
+                PongReceived(id=self._id, round_trip=round_trip, payload=event.payload)
+            )
+            return True
+        if self._machine.close_sent is None:
             self._outbox.put_pong(self._machine.send_pong(event.payload))
             self._outbox.flush()
+        self._hooks.tell(PingReceived(id=self._id, payload=event.payload))
         return True
 
     async def _conclude(self, ending: Close | Failure) -> None:

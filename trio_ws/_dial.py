@@ -14,8 +14,8 @@ import os
 import socket
 import ssl
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.request import getproxies_environment, proxy_bypass
 
 import h11
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
     from ._url import Target
+
+#: What to dial: a host and a port, or the path of a Unix socket.
+Address: TypeAlias = "tuple[str, int] | str | os.PathLike[str]"
 
 #: The ports that each kind of proxy listens on by custom.
 _PROXY_PORTS: Final = {
@@ -72,6 +75,7 @@ async def open_stream(
     server_hostname: str | None = None,
     proxy: str | None = "environment",
     proxy_ssl_context: ssl.SSLContext | None = None,
+    address: Address | None = None,
     on_stage: Callable[[Stage], None] = nobody_cares,
 ) -> trio.abc.Stream:
     """Open the byte stream that the opening handshake can begin on.
@@ -89,6 +93,8 @@ async def open_stream(
         in either case, unless ``NO_PROXY`` names the host. ``socks5h`` and ``socks4a`` leave
         the resolving of names to the proxy. A Unix socket is never reached through a proxy.
       proxy_ssl_context: for TLS to an ``https`` proxy; by default as for `ssl_context`.
+      address: what to dial instead of the target's host and port, or socket: a host and a port,
+        or the path of a Unix socket.
       on_stage: told what is begun: connecting, a proxy, TLS.
 
     Returns:
@@ -103,20 +109,29 @@ async def open_stream(
 
     Cancellation: at any point; no socket stays open.
     """
+    secure, name = target.secure, server_hostname or target.host
+    if address is not None:
+        target = _readdressed(target, address)
     if proxy == "environment":
         proxy = _proxy_from_environment(target)
     through_proxy = proxy is not None and target.unix_path is None
     on_stage(Stage.PROXY if through_proxy else Stage.CONNECT)
     stream = await _open_transport(target, proxy, proxy_ssl_context)
-    if not target.secure:
+    if not secure:
         return stream
     on_stage(Stage.TLS)
     return await _start_tls(
         stream,
         ssl_context,
-        hostname=server_hostname or target.host,
+        hostname=name,
         where=target.unix_path or host_port(target.host, target.port),
     )
+
+
+def _readdressed(target: Target, address: Address) -> Target:
+    if isinstance(address, tuple):
+        return replace(target, host=address[0], port=address[1], unix_path=None)
+    return replace(target, unix_path=os.fspath(address))
 
 
 async def _open_transport(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_ws import CloseReason
+from trio_ws import CloseReason, Headers, Request, Response
 from trio_ws._websocket import WebSocketStatistics
 from trio_ws.instrumentation import (
     Connected,
@@ -11,7 +11,9 @@ from trio_ws.instrumentation import (
     ConnectionOpened,
     Disconnected,
     HandlerCrashed,
+    HandshakeAnswered,
     HeartbeatLost,
+    PingReceived,
     PingSent,
     PongReceived,
     Received,
@@ -67,11 +69,21 @@ def crashed(*, error: Exception, remote_address: object = ("192.0.2.1", 50000)) 
     return HandlerCrashed(id="c1", target="/chat", remote_address=remote_address, error=error)
 
 
+def answered() -> HandshakeAnswered:
+    return HandshakeAnswered(
+        target=URL,
+        request=Request("GET", "/chat", Headers()),
+        response=Response.text(403, "no\n"),
+    )
+
+
 def one_of_each() -> list[Record]:
     return [
+        answered(),
         opened(),
         PingSent(id="c1"),
-        PongReceived(id="c1", round_trip=0.02),
+        PingReceived(id="c1", payload=b"are you there?"),
+        PongReceived(id="c1", round_trip=0.02, payload=b"yes"),
         HeartbeatLost(id="c1", silent=20.04),
         Received(id="c1", messages=2, bytes=300),
         Sent(id="c1", messages=1, bytes=40),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.instrumentation.records import one_of_each
 from trio_ws import instrumentation
-from trio_ws.instrumentation import ReconnectEvent, Record, _records
+from trio_ws.instrumentation import HandshakeAnswered, ReconnectEvent, Record, _records
 
 KINDS = get_args(Record)
 
@@ -32,7 +32,8 @@ def test_the_examples_are_one_of_each() -> None:
 @pytest.mark.parametrize("record", one_of_each(), ids=lambda record: type(record).__name__)
 def test_a_record_is_frozen_and_belongs_to_a_connection_or_a_target(record: Record) -> None:
     names = [field.name for field in dataclasses.fields(record)]
-    assert names[0] == ("target" if isinstance(record, ReconnectEvent) else "id")
+    of_client = isinstance(record, ReconnectEvent | HandshakeAnswered)
+    assert names[0] == ("target" if of_client else "id")
     for name in names:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(record, name, None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import ssl
 import sys
 import traceback
 from contextlib import suppress
+from typing import Final
 
 from .._close import CLEAN_CODES
 from .._errors import (
@@ -17,49 +17,91 @@ from .._errors import (
     HandshakeTimeout,
     InvalidURL,
 )
+from .exit_codes import ExitCode
 
-
-class ExitCode(enum.IntEnum):
-    """The same for every command."""
-
-    OK = 0
-    INTERNAL = 1
-    USAGE = 2
-    CONNECT = 3
-    TLS = 4
-    REJECTED = 5
-    TIMEOUT = 6
-    CLOSED = 7
-    INTERRUPTED = 130
-    TERMINATED = 143
+_HINTS: Final = {
+    301: "--location follows it",
+    302: "--location follows it",
+    303: "--location follows it",
+    307: "--location follows it",
+    308: "--location follows it",
+    401: "credentials are missing or wrong: --auth, --bearer",
+    403: "not allowed: the server may want --origin, or other credentials",
+    404: "is the path right?",
+    426: "the server speaks another version of the protocol",
+}
 
 
 class Usage(Exception):
     """The input or the options make no sense; the message says which and why."""
 
 
-def exit_code(error: BaseException) -> int:
-    """Say on stderr what went wrong, in one line, and return the code to exit with."""
+class LocalFailure(Exception):
+    """This machine does not do its part, as when a disk is full; the message says what."""
+
+
+class TimedOut(Exception):
+    """The time that the user gave is over; the message says for what."""
+
+
+class Unmet(Exception):
+    """What the user expected did not happen; the message says what, and what did."""
+
+
+class Interrupted(BaseException):
+    """A signal asked this program to end.
+
+    Attributes:
+      code: the exit code that says so.
+    """
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__()
+        self.code = code
+
+
+def exit_code(error: BaseException, *, debug: bool = False) -> int:
+    """Say on stderr what went wrong, in one line, and return the code to exit with.
+
+    Args:
+      error: what went wrong, perhaps within groups.
+      debug: show its traceback as well.
+    """
+    if debug:
+        traceback.print_exception(error)
     error = _innermost(error)
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     if isinstance(error, BrokenPipeError):
         # Nobody reads our output any more, as in ``| head -1``: not an error.
         return ExitCode.OK
-    code = _classify(error)
-    if code is ExitCode.INTERNAL:
-        traceback.print_exception(error)
-    else:
-        say(f"error: {_describe(error)}")
-    return code
+    if isinstance(error, Interrupted):
+        return error.code
+    say(f"error: {_describe(error)}")
+    return _classify(error)
+
+
+_secrets: Final[set[str]] = set()
+
+
+def hide(secret: str) -> None:
+    """Replace *secret* by ``***`` in everything that is said from now on."""
+    _secrets.add(secret)
+
+
+def cleared(text: str) -> str:
+    """*text* without the secrets, and without anything that a terminal would act upon."""
+    # Longest first: one may be part of another.
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def say(text: str) -> None:
     """Tell the user something: on stderr, in one line, safe for a terminal."""
-    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     # Nobody may be reading stderr either.
     with suppress(OSError):
-        print(f"trio-ws: {printable}", file=sys.stderr, flush=True)
+        print(f"trio-ws: {cleared(text)}", file=sys.stderr, flush=True)
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -71,7 +113,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _rank(error: BaseException) -> int:
     """What matters most comes first: an interruption, then the unexpected."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | Interrupted):
         return 0
     return 1 if not isinstance(error, ConnectionClosed) else 2
 
@@ -82,7 +124,9 @@ def _classify(error: BaseException) -> ExitCode:
             return _classify(error.__cause__)
         case InvalidURL() | Usage():
             return ExitCode.USAGE
-        case HandshakeTimeout():
+        case Unmet():
+            return ExitCode.EXPECTATION
+        case HandshakeTimeout() | TimedOut():
             return ExitCode.TIMEOUT
         case HandshakeError():
             return ExitCode.REJECTED
@@ -97,10 +141,17 @@ def _classify(error: BaseException) -> ExitCode:
 
 
 def _describe(error: BaseException) -> str:
-    if isinstance(error, ConnectionClosed):
-        return f"connection closed: {error}"
-    if isinstance(error, ConnectionRejected) and error.status == 401:
-        return f"{error} (are credentials missing?)"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    match error:
+        case ConnectionClosed():
+            return f"connection closed: {error}"
+        case ConnectionRejected(status=status) if status in _HINTS:
+            return f"{error} ({_HINTS[status]})"
+        case ssl.SSLCertVerificationError():
+            return (
+                f"{error.strerror} (--cacert trusts another authority; --insecure checks nothing)"
+            )
+        case OSError(strerror=str(text)) if text:
+            return text
+    if _classify(error) is ExitCode.INTERNAL and not isinstance(error, LocalFailure):
+        return f"internal: {type(error).__name__}: {error} (--debug shows where)"
     return str(error) or type(error).__name__

@@ -6,7 +6,6 @@ import logging
 import signal
 import ssl
 import sys
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,31 +19,16 @@ from .heartbeats import heartbeat_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from .._server import Handler
     from .._websocket import WebSocket
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
-    """The command's options; `trio_ws.cli.app` explains each."""
-
-    host: str
-    port: int
-    path: str | None
-    tls_cert: Path | None
-    tls_key: Path | None
-    compress: bool
-    max_size: int
-    ping_interval: float
-    ping_timeout: float
-    drain_timeout: float
-    log_level: str
+    from .options.serve import ServeOptions
 
 
 def run(options: ServeOptions) -> None:
     """Serve until a signal says stop; exit with the right code."""
+    if options.tls_key is not None and options.tls_cert is None:
+        raise Usage("--tls-key needs its certificate: give --tls-cert as well")
     logging.basicConfig(
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)s %(message)s",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from .._close import CloseReason
     from .._websocket import WebSocketStatistics
+    from ..protocol.http import Request, Response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +77,30 @@ class PingSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PongReceived:
-    """A ping was answered.
+    """A pong came, most often the answer to a ping.
 
     Attributes:
       id: the connection's `WebSocket.id`.
-      round_trip: seconds.
+      round_trip: seconds; ``None`` where nothing had asked for it (RFC 6455, section 5.5.3).
+      payload: what stands in it.
     """
 
     id: str
-    round_trip: float
+    round_trip: float | None
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingReceived:
+    """The peer sent a ping. Its pong is queued, unless a close frame has gone out.
+
+    Attributes:
+      id: the connection's `WebSocket.id`.
+      payload: what stands in it.
+    """
+
+    id: str
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +144,21 @@ class Sent:
     id: str
     messages: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeAnswered:
+    """A client's opening handshake got an answer: 101, a redirect or a refusal.
+
+    Attributes:
+      target: the URL, without credentials.
+      request: what was asked; credentials may stand in its headers.
+      response: the answer.
+    """
+
+    target: str
+    request: Request
+    response: Response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,10 +243,12 @@ ReconnectEvent: TypeAlias = Connecting | Connected | Disconnected | Waiting | St
 
 #: What a hook is given.
 Record: TypeAlias = (
-    ConnectionOpened
+    HandshakeAnswered
+    | ConnectionOpened
     | ConnectionEnded
     | HandlerCrashed
     | PingSent
+    | PingReceived
     | PongReceived
     | HeartbeatLost
     | Received

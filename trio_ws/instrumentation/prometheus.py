@@ -174,8 +174,8 @@ class PrometheusHook:
                 role.sent_bytes.inc(record.bytes)
             case PingSent():
                 self._role_of_id(record.id).pings.inc()
-            case PongReceived():
-                self._role_of_id(record.id).round_trip.observe(record.round_trip)
+            case PongReceived(round_trip=float() as round_trip):
+                self._role_of_id(record.id).round_trip.observe(round_trip)
             case HeartbeatLost():
                 self._role_of_id(record.id).heartbeats_lost.inc()
             case ConnectionOpened():
