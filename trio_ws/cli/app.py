@@ -11,7 +11,7 @@ import sys
 import typer
 
 from .exit_codes import EXIT_CODES
-from .options.client import ClientOptions
+from .options.client import ClientOptions, ListenOptions, SendOptions
 from .options.serve import ServeOptions
 from .signature import takes
 
@@ -53,13 +53,39 @@ def serve(options: ServeOptions) -> None:
 def client(options: ClientOptions) -> None:
     """Connect: each line of input is a message, each message a line of output.
 
-    Messages go to stdout, everything else to stderr. With --reconnect, input waits while there is
-    no connection. A server that closes with 1000 is done, and so is the client; what another
-    attempt cannot mend (an unknown path, a certificate that is not trusted) ends it at once.
+    At a terminal there is a prompt, with a history and commands such as /help. Messages go to
+    stdout, everything else to stderr. Where MESSAGE or --file say what to send, the input is not
+    read, unless at a terminal. With --reconnect, input waits while there is no connection; a
+    server that closes with 1000 is done, and so is the client.
     """
-    from .client import run
+    from .client import run_client
 
-    run(options)
+    run_client(options)
+
+
+@app.command(epilog=_EPILOG)
+@takes(SendOptions)
+def send(options: SendOptions) -> None:
+    """Connect, send, print one reply, and leave; --count says how many replies.
+
+    Without MESSAGE and --file it sends the input. With --expect, the reply is the first message
+    that matches.
+    """
+    from .client import run_send
+
+    run_send(options)
+
+
+@app.command(epilog=_EPILOG)
+@takes(ListenOptions)
+def listen(options: ListenOptions) -> None:
+    """Connect, and print what comes; never reads the input.
+
+    What --on-connect says is sent first, to log in or to subscribe.
+    """
+    from .client import run_listen
+
+    run_listen(options)
 
 
 def main() -> None:

@@ -1,171 +1,234 @@
-"""``trio-ws client``: lines in, messages out."""
+"""``trio-ws client``, ``send`` and ``listen``: connect, and talk until it is over."""
 
 from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import trio
 
-from .._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, ConnectOptions, connect
-from .._errors import ConnectionClosed
+from .._client import connect
 from .._keep_connected import keep_connected
-from .._reconnect import DEFAULT_BACKOFF, Backoff
-from .._settings import Compression
-from ..instrumentation import Connected, Disconnected, Waiting
-from .failures import Usage, say
-from .heartbeats import heartbeat_of
+from .connecting import destination_of
+from .conversation import Conversation, Plan
+from .exit_codes import ExitCode
+from .failures import Interrupted, TimedOut, Usage
+from .goal import Goal
+from .input import Encoding, messages_of, read_stdin
+from .options.client import AtEnd, ClientOptions, Format
+from .output import open_output
+from .reconnecting import Classification, backoff_of, check_reconnect, offline_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from .._websocket import WebSocket
-    from ..instrumentation import Record
+    from .conversation import Messages
+    from .options.client import ListenOptions, ReconnectOptions, SendingOptions, SendOptions
+    from .output import Output
+    from .prompt import Prompt
 
-_READ_SIZE = 64 * 1024
+    Sources = Sequence[Callable[[], Messages]]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientOptions:
-    """The command's options; `trio_ws.cli.app` explains each."""
-
-    url: str
-    compress: bool
-    max_size: int
-    connect_timeout: float
-    linger: float
-    on_connect: tuple[str, ...]
-    reconnect: bool
-    max_attempts: int | None
-    max_delay: float
-    ping_interval: float
-    ping_timeout: float
+_READ_SIZE: Final = 64 * 1024
+_STANDARD_INPUT: Final = "-"
 
 
-def run(options: ClientOptions) -> None:
-    """Connect, and return when the connection has ended."""
-    trio.run(_connect, options)
+def run_client(options: ClientOptions) -> None:
+    """Connect; send the input, print what comes, until either side is done."""
+    given = _given(options)
+    if is_interactive(options):
+        from .prompt import Prompt
+
+        plan = _plan(options, given=given, delay=options.delay)
+        _run(options, plan, Prompt(options))
+        return
+    reads = not options.listen_only and not given
+    ends = not options.listen_only and options.eof is AtEnd.CLOSE
+    plan = _plan(
+        options,
+        given=given,
+        more=partial(_from_stdin, options) if reads else None,
+        linger=options.linger if ends else math.inf,
+        delay=options.delay,
+    )
+    _run(options, plan)
 
 
-async def _connect(options: ClientOptions) -> None:
+def run_listen(options: ListenOptions) -> None:
+    """Connect, and print what comes until the server closes."""
+    _run(options, _plan(options))
+
+
+def run_send(options: SendOptions) -> None:
+    """Connect, send, wait for one reply or as many as were asked for, and leave."""
+    given = _given(options)
+    if not given and sys.stdin.isatty():
+        raise Usage("there is nothing to send: give messages, --file, or input from a pipe")
+    sources = given or [partial(_from_stdin, options)]
+    _run(options, _plan(options, given=sources, delay=options.delay, usual_count=1))
+
+
+def is_interactive(options: ClientOptions) -> bool:
+    """Whether somebody types at a terminal, and sees there what comes."""
+    return (
+        sys.stdin.isatty()
+        and sys.stdout.isatty()
+        and not options.listen_only
+        and _STANDARD_INPUT not in options.file
+        and options.format not in {Format.RAW, Format.JSONL}
+    )
+
+
+def _plan(
+    options: ReconnectOptions,
+    *,
+    given: Sources = (),
+    more: Callable[[], Messages] | None = None,
+    linger: float = math.inf,
+    delay: float = 0.0,
+    usual_count: int | None = None,
+) -> Plan:
+    count = 1 if options.one else options.count
+    if count is None and options.expect is None:
+        count = usual_count
+    beats = (options.heartbeat, options.heartbeat_every)
+    return Plan(
+        goal=Goal.of(count, options.expect),
+        given=given,
+        more=more,
+        linger=linger,
+        delay=delay,
+        heartbeat=None if beats[0] is None else (beats[0], beats[1]),
+    )
+
+
+# What is sent
+
+
+def _given(options: SendingOptions) -> Sources:
+    """The messages of the command line, and of the files that it names."""
+    encoding = Encoding.of(options)
+    messages = [
+        encoding.decode(os.fsencode(one), f"message {number}")
+        for number, one in enumerate(options.message, 1)
+    ]
+    sources: list[Callable[[], Messages]] = [partial(_each, messages)] if messages else []
+    for name in options.file:
+        if name == _STANDARD_INPUT:
+            sources.append(partial(_from_stdin, options))
+        else:
+            # What is wrong with it is said now, not when it is its turn.
+            _open_file(name).close()
+            sources.append(partial(_from_file, name, options))
+    return sources
+
+
+async def _each(messages: Sequence[str | bytes]) -> Messages:
+    for message in messages:
+        yield message
+
+
+def _from_stdin(options: SendingOptions) -> Messages:
+    return _messages(read_stdin, "the input", options)
+
+
+async def _from_file(name: str, options: SendingOptions) -> Messages:
+    with _open_file(name) as file:
+        async with aclosing(_messages(partial(file.read, _READ_SIZE), name, options)) as messages:
+            async for message in messages:
+                yield message
+
+
+def _messages(read: Callable[[], bytes], name: str, options: SendingOptions) -> Messages:
+    encoding = Encoding.of(options)
+    return messages_of(read, name, encoding, options.split or encoding.usual_split)
+
+
+def _open_file(name: str) -> BinaryIO:
+    try:
+        return open(name, "rb")
+    except OSError as error:
+        raise Usage(f"--file: cannot read {name}: {error.strerror}") from None
+
+
+# Connecting
+
+
+def _run(options: ReconnectOptions, plan: Plan, prompt: Prompt | None = None) -> None:
+    if options.timestamps and options.format is Format.RAW:
+        raise Usage("--format raw is the payload and no more: --timestamps has no place in it")
+    check_reconnect(options)
+    trio.run(_main, options, plan, prompt)
+
+
+async def _main(options: ReconnectOptions, plan: Plan, prompt: Prompt | None) -> None:
+    seconds = math.inf if options.timeout is None else options.timeout
+    async with interruptible():
+        with trio.move_on_after(seconds) as scope:
+            if prompt is None:
+                async with open_output(options) as output:
+                    await _converse(options, plan, output)
+            else:
+                async with prompt.open() as output:
+                    await _converse(options, plan, output, prompt)
+        if scope.cancelled_caught:
+            raise TimedOut(f"not done within {seconds:g} s")
+
+
+@asynccontextmanager
+async def interruptible() -> AsyncGenerator[None]:
+    """A block that SIGINT and SIGTERM cancel, and leave with `Interrupted`."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                number = await anext(signals)
+                code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+                raise Interrupted(code)
+
+            nursery.start_soon(watch)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def _converse(
+    options: ReconnectOptions, plan: Plan, output: Output, prompt: Prompt | None = None
+) -> None:
+    try:
+        async with _connected(options, output) as ws:
+            talk = None if prompt is None else partial(prompt.talk, ws)
+            await Conversation(ws, plan, output, talk).run()
+    except Exception as error:
+        output.failed(error)
+        raise
+
+
+@asynccontextmanager
+async def _connected(options: ReconnectOptions, output: Output) -> AsyncGenerator[WebSocket]:
     async def send_first(ws: WebSocket) -> None:
         for message in options.on_connect:
             await ws.send(message)
+            await output.sent(message)
 
-    common: ConnectOptions = {
-        "compression": Compression() if options.compress else None,
-        "limits": replace(DEFAULT_LIMITS, max_message_size=options.max_size),
-        "timeouts": replace(DEFAULT_TIMEOUTS, open_timeout=options.connect_timeout),
-        "heartbeat": heartbeat_of(options.ping_interval, options.ping_timeout),
-    }
+    destination = destination_of(options)
     if options.reconnect:
-        backoff = Backoff(
-            initial=min(DEFAULT_BACKOFF.initial, options.max_delay),
-            maximum=options.max_delay,
-            max_attempts=options.max_attempts,
-            # Somebody watches, and may stop it.
-            intensity=None,
-        )
         async with keep_connected(
-            options.url, on_connect=send_first, backoff=backoff, hooks=[_tell], **common
+            destination.url,
+            offline=offline_of(options),
+            on_connect=send_first,
+            backoff=backoff_of(options),
+            should_retry=Classification.of(options),
+            hooks=[output.tell],
+            **destination.options,
         ) as kept:
-            await _converse(kept, options.linger)
+            yield kept
     else:
-        async with connect(options.url, hooks=(), **common) as ws:
+        async with connect(destination.url, hooks=[output.tell], **destination.options) as ws:
             await send_first(ws)
-            await _converse(ws, options.linger)
-
-
-def _tell(record: Record) -> None:
-    """Say on stderr how it stands with the connection."""
-    match record:
-        case Connected(again=True):
-            say(f"connected again after {record.offline:.1f} s")
-        case Connected():
-            say(f"connected to {record.target}")
-        case Disconnected():
-            say(f"connection lost after {record.open_for:.1f} s: {record.reason}")
-        case Waiting():
-            say(f"attempt {record.attempt} in {record.delay:.1f} s: {record.cause}")
-        case _:
-            # The end is an exit code, and a line where it is an error.
-            pass
-
-
-async def _converse(ws: WebSocket, linger: float) -> None:
-    """Send the input's lines and print what comes, until either side is done."""
-    quiet = trio.CancelScope()
-
-    async def send_input() -> None:
-        try:
-            async for line in _input_lines():
-                await ws.send(line)
-        except ConnectionClosed:
-            # Whoever receives says why.
-            return
-        quiet.deadline = trio.current_time() + linger
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(send_input)
-        with quiet:
-            async for message in ws:
-                await _print(message)
-                if quiet.deadline < math.inf:
-                    quiet.deadline = trio.current_time() + linger
-        nursery.cancel_scope.cancel()
-
-
-async def _input_lines() -> AsyncGenerator[str]:
-    """The lines of standard input as they come, without their line ends."""
-    number = 0
-    rest = b""
-    while True:
-        # In a thread, and past Python's buffer, whose lock an abandoned read would hold.
-        data = await trio.to_thread.run_sync(_read_input, abandon_on_cancel=True)
-        *lines, rest = (rest + data).split(b"\n")
-        if not data and rest:
-            lines.append(rest)
-        for line in lines:
-            number += 1
-            yield _decoded(line, number)
-        if not data:
-            return
-
-
-def _read_input() -> bytes:
-    try:
-        return os.read(0, _READ_SIZE)
-    except OSError:
-        # Standard input was closed before we began.
-        return b""
-
-
-def _decoded(line: bytes, number: int) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        raise Usage(f"line {number} of the input is not UTF-8 text") from None
-
-
-async def _print(message: str | bytes) -> None:
-    line = (message if isinstance(message, bytes) else message.encode()) + b"\n"
-    if sys.stdout.isatty():
-        line = _escaped(line)
-    # In a thread: whoever reads our output may be slow.
-    await trio.to_thread.run_sync(_write_output, line)
-
-
-def _escaped(line: bytes) -> bytes:
-    """The line without anything that a terminal would act upon."""
-    text = line[:-1].decode("utf-8", "backslashreplace")
-    shown = "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
-    return f"{shown}\n".encode()
-
-
-def _write_output(data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
+            yield ws

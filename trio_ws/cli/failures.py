@@ -16,6 +16,7 @@ from .._errors import (
     HandshakeError,
     HandshakeTimeout,
     InvalidURL,
+    ProxyError,
 )
 from .exit_codes import ExitCode
 
@@ -69,7 +70,7 @@ def exit_code(error: BaseException, *, debug: bool = False) -> int:
     """
     if debug:
         traceback.print_exception(error)
-    error = _innermost(error)
+    error = innermost(error)
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     if isinstance(error, BrokenPipeError):
@@ -77,7 +78,7 @@ def exit_code(error: BaseException, *, debug: bool = False) -> int:
         return ExitCode.OK
     if isinstance(error, Interrupted):
         return error.code
-    say(f"error: {_describe(error)}")
+    say(f"error: {describe(error)}")
     return _classify(error)
 
 
@@ -104,7 +105,7 @@ def say(text: str) -> None:
         print(f"trio-ws: {cleared(text)}", file=sys.stderr, flush=True)
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """One connection's one error, out of the groups that nurseries wrap it in."""
     while isinstance(error, BaseExceptionGroup):
         error = min(error.exceptions, key=_rank)
@@ -121,7 +122,8 @@ def _rank(error: BaseException) -> int:
 def _classify(error: BaseException) -> ExitCode:
     match error:
         case GaveUp() if error.__cause__ is not None:
-            return _classify(error.__cause__)
+            # Even where the server closed in good order, what was asked for did not happen.
+            return _classify(error.__cause__) or ExitCode.CLOSED
         case InvalidURL() | Usage():
             return ExitCode.USAGE
         case Unmet():
@@ -140,7 +142,17 @@ def _classify(error: BaseException) -> ExitCode:
             return ExitCode.INTERNAL
 
 
-def _describe(error: BaseException) -> str:
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status, or the close code, in *error*, if there is one."""
+    if isinstance(error, GaveUp) and error.__cause__ is not None:
+        return status_of(error.__cause__)
+    if isinstance(error, ConnectionRejected | ProxyError):
+        return error.status
+    return error.reason.code if isinstance(error, ConnectionClosed) else None
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, in one line, with a hint where there is one."""
     match error:
         case ConnectionClosed():
             return f"connection closed: {error}"

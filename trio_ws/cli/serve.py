@@ -14,7 +14,8 @@ import trio
 from .._routing import Router
 from .._server import Server, serve
 from .._settings import Compression, Limits
-from .failures import ExitCode, Usage, say
+from .exit_codes import ExitCode
+from .failures import Usage, say
 from .heartbeats import heartbeat_of
 
 if TYPE_CHECKING:

@@ -114,7 +114,11 @@ class FinishOptions(OutputOptions):
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", "-n", min=1, help="End after so many messages.", rich_help_panel=_FINISH
+            "--count",
+            "-n",
+            min=0,
+            help="End after so many messages; exit code 8 where fewer come.",
+            rich_help_panel=_FINISH,
         ),
     ] = None
     one: Annotated[
@@ -277,6 +281,13 @@ class SendingOptions(ReconnectOptions):
 @dataclass(frozen=True, kw_only=True)
 class SendOptions(SendingOptions):
     """What ``trio-ws send`` can be asked for."""
+
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Seconds for all of it; exit code 6 beyond.", rich_help_panel=_FINISH
+        ),
+    ] = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,292 @@
+"""What the client shows: payloads on stdout, the rest on stderr, all of it in a recording."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from .._close import ClosedBy
+from ..instrumentation import (
+    Connected,
+    Connecting,
+    ConnectionEnded,
+    ConnectionOpened,
+    Disconnected,
+    HandshakeAnswered,
+    PingReceived,
+    PingSent,
+    PongReceived,
+    Stopped,
+    Waiting,
+)
+from ..protocol.http import reason_phrase
+from . import jsonlines
+from .failures import LocalFailure, describe, innermost, say, status_of
+from .jsonlines import Entry
+from .options.client import Format
+from .render import Renderer, wants_color
+from .status import Status
+from .writer import open_writer, write_to
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from pathlib import Path
+
+    from ..instrumentation import Record
+    from ..protocol.http import Headers
+    from .options.client import OutputOptions
+    from .writer import Writer
+
+_STDOUT: Final = 1
+
+
+class Output:
+    """Shows messages, and what a hook is told.
+
+    Args:
+      options: how.
+      stdout: where payloads go.
+      recording: where everything goes, as JSON lines, if anywhere.
+      renderer: how a message looks.
+      status: how it stands with the connection.
+      clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        options: OutputOptions,
+        *,
+        stdout: Writer,
+        recording: Writer | None,
+        renderer: Renderer,
+        status: Status,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.status = status
+        self.renderer = renderer
+        self._options = options
+        self._stdout = stdout
+        self._recording = recording
+        self._clock = clock
+        self._conn = ""
+        self._unconfirmed = Unconfirmed()
+
+    @property
+    def as_json_lines(self) -> bool:
+        """Whether stdout gets JSON lines."""
+        return self.renderer.format is Format.JSONL
+
+    # Messages
+
+    async def received(self, message: str | bytes) -> None:
+        """Show a message that came; wait while whoever reads the output is behind."""
+        now = self._clock()
+        if not self.as_json_lines:
+            self._stdout.put(self.renderer.render(message, now))
+        self._note(Entry(ts=now, conn=self._conn, type="message", dir="in", data=message))
+        await self._room()
+
+    async def sent(self, message: str | bytes) -> None:
+        """Note a message that went out."""
+        self._unconfirmed.sent()
+        now = self._clock()
+        self._note(Entry(ts=now, conn=self._conn, type="message", dir="out", data=message))
+        await self._room()
+
+    async def _room(self) -> None:
+        await self._stdout.room()
+        if self._recording is not None:
+            await self._recording.room()
+
+    def toggle_pretty(self) -> bool:
+        """Switch between ``pretty`` and the format asked for; return whether it is ``pretty``."""
+        usual = self._options.format if self._options.format is not Format.PRETTY else Format.AUTO
+        is_pretty = self.renderer.format is not Format.PRETTY
+        self.renderer = replace(self.renderer, format=Format.PRETTY if is_pretty else usual)
+        return is_pretty
+
+    # What happens besides
+
+    def failed(self, error: BaseException) -> None:
+        """Note what ended it."""
+        error = innermost(error)
+        self._note_now(type="error", reason=describe(error), code=status_of(error))
+
+    def tell(self, record: Record) -> None:
+        """A hook: note a record, and say what a person wants to know of it."""
+        match record:
+            case ConnectionOpened():
+                self._conn = record.id
+                self._unconfirmed = Unconfirmed()
+                self._note_now(type="open", url=record.target)
+            case ConnectionEnded():
+                self._tell_ended(record)
+            case PingSent() | PingReceived() | PongReceived():
+                self._tell_control(record)
+            case HandshakeAnswered() if self._options.verbose:
+                for line in _heads(record):
+                    self.status.say(line)
+            case Connected() | Connecting() | Disconnected() | Waiting() | Stopped():
+                self._tell_state(record)
+
+    def _tell_ended(self, record: ConnectionEnded) -> None:
+        by_peer = record.reason.closed_by is ClosedBy.REMOTE
+        self._note_now(
+            type="close",
+            dir="in" if by_peer else "out",
+            code=record.reason.code,
+            reason=record.reason.reason,
+        )
+        if self._options.show_control or self._options.verbose:
+            self.status.say(f"{'<' if by_peer else '>'} close {record.reason}")
+
+    def _tell_control(self, record: PingSent | PingReceived | PongReceived) -> None:
+        match record:
+            case PingSent():
+                self._unconfirmed.ping_sent()
+                self._note_now(type="ping", dir="out")
+                shown = "> ping"
+            case PingReceived():
+                self._note_now(type="ping", dir="in", data=record.payload)
+                shown = f"< ping {_payload(record.payload)}"
+            case PongReceived():
+                self._note_now(type="pong", dir="in", data=record.payload)
+                shown = f"< pong {_payload(record.payload)}"
+                if record.round_trip is not None:
+                    self._unconfirmed.pong_received()
+                    shown += f" after {record.round_trip * 1000:.1f} ms"
+        if self._options.show_control:
+            self.status.say(shown)
+
+    def _tell_state(
+        self, record: Connected | Connecting | Disconnected | Waiting | Stopped
+    ) -> None:
+        match record:
+            case Connected(again=True):
+                self.status.connected(f"connected again after {record.offline:.1f} s")
+            case Connected():
+                self.status.connected(f"connected to {record.target}")
+            case Disconnected():
+                lost = f"connection lost after {record.open_for:.1f} s: {record.reason}"
+                self.status.say(lost + self._unconfirmed.warning())
+            case Waiting():
+                self._note_now(
+                    type="retry", delay=record.delay, attempt=record.attempt, reason=record.cause
+                )
+                self.status.waiting(record)
+            case _:
+                # An attempt shows in its outcome; the end is an exit code, and a line where it
+                # is an error.
+                self.status.no_longer_waiting()
+
+    # JSON lines
+
+    def _note_now(self, **members: object) -> None:
+        self._note(Entry(ts=self._clock(), conn=self._conn, **members))  # type: ignore[arg-type]
+
+    def _note(self, entry: Entry) -> None:
+        if self._recording is None and not self.as_json_lines:
+            return
+        line = jsonlines.encode(entry)
+        if self.as_json_lines:
+            self._stdout.put(line)
+        if self._recording is not None:
+            self._recording.put(line)
+
+
+class Unconfirmed:
+    """Counts the messages of one connection that may not have reached the peer.
+
+    A ping goes behind the messages that were sent before it, so its pong says that they came.
+    """
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._confirmed = 0
+        self._at_pings: deque[int] = deque()
+
+    def sent(self) -> None:
+        """A message went out."""
+        self._sent += 1
+
+    def ping_sent(self) -> None:
+        """So did a ping."""
+        self._at_pings.append(self._sent)
+
+    def pong_received(self) -> None:
+        """The oldest ping was answered."""
+        if self._at_pings:
+            self._confirmed = self._at_pings.popleft()
+
+    def warning(self) -> str:
+        """What to add to the news that the connection is lost."""
+        count = self._sent - self._confirmed
+        if not count:
+            return ""
+        messages = "1 message" if count == 1 else f"{count} messages"
+        return f"; {messages} sent since the last pong may be lost, and will not be sent again"
+
+
+def _payload(payload: bytes) -> str:
+    return ascii(payload)[1:] if payload else ""
+
+
+def _heads(record: HandshakeAnswered) -> list[str]:
+    """Both heads of a handshake, a line each."""
+    request, response = record.request, record.response
+    status = f"{response.status} {reason_phrase(response)}".rstrip()
+    return [
+        f"> {request.method} {request.target} HTTP/{request.http_version}",
+        *_header_lines(">", request.headers),
+        f"< HTTP/1.1 {status}",
+        *_header_lines("<", response.headers),
+    ]
+
+
+def _header_lines(mark: str, headers: Headers) -> list[str]:
+    return [f"{mark} {name}: {value}" for name, value in headers.raw]
+
+
+@asynccontextmanager
+async def open_output(
+    options: OutputOptions, write: Callable[[bytes], object] | None = None
+) -> AsyncGenerator[Output]:
+    """The output that *options* ask for; it is complete when the block ends.
+
+    Args:
+      options: how.
+      write: writes payloads; by default, to stdout.
+
+    Raises:
+      LocalFailure: a file cannot be written.
+      BrokenPipeError: nobody reads stdout any more.
+    """
+    terminal = sys.stdout.isatty()
+    renderer = Renderer(
+        format=options.format,
+        terminal=terminal,
+        color=wants_color(options.color, terminal=terminal, environment=os.environ),
+        timestamps=options.timestamps,
+    )
+    async with AsyncExitStack() as stack:
+        recording = None
+        if options.record is not None:
+            file = stack.enter_context(_open_recording(options.record))
+            recording = await stack.enter_async_context(
+                open_writer(write_to(file.fileno(), str(options.record)))
+            )
+        stdout = await stack.enter_async_context(open_writer(write or write_to(_STDOUT, "stdout")))
+        status = await stack.enter_async_context(Status.open(say, quiet=options.quiet))
+        yield Output(options, stdout=stdout, recording=recording, renderer=renderer, status=status)
+
+
+def _open_recording(path: Path) -> BinaryIO:
+    try:
+        return open(path, "wb", buffering=0)
+    except OSError as error:
+        raise LocalFailure(f"--record: cannot write {path}: {error.strerror}") from None
