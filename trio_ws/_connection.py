@@ -377,7 +377,7 @@ class Connection(WebSocket):
                 return
         self._skipping = True
 
-    # Ping
+    # Ping and pong
 
     async def ping(self, payload: bytes | None = None) -> float:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -402,6 +402,11 @@ class Connection(WebSocket):
         if self._hooks.any:
             self._hooks.tell(PingSent(id=self._id))
         return ping
+
+    def pong(self, payload: bytes = b"") -> None:
+        self._check_open()
+        self._outbox.put_pong(self._machine.send_pong(payload), unsolicited=True)
+        self._outbox.flush()
 
     # Closing
 
