@@ -28,6 +28,7 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
     Attributes:
       attempts: when each attempt to connect came.
       urls: what each asked for.
+      options: what else each gave to dialling.
       failures: raised by the next attempts, one each.
       down: raised by every attempt.
       cut_after: how many bytes the next connection carries ("send" and "receive" of the client).
@@ -38,6 +39,7 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
     def __init__(self) -> None:
         self.attempts: list[float] = []
         self.urls: list[str] = []
+        self.options: list[dict[str, Any]] = []
         self.failures: list[Exception] = []
         self.down: Exception | None = None
         self.cut_after: dict[str, int] = {}
@@ -45,10 +47,11 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
         self.streams: list[trio.abc.Stream] = []
         self._send, self._accept = trio.open_memory_channel[trio.abc.Stream](10_000)
 
-    async def dial(self, target: Any, *, on_stage: Any, **_: Any) -> trio.abc.Stream:
+    async def dial(self, target: Any, *, on_stage: Any, **options: Any) -> trio.abc.Stream:
         """What stands for `trio_ws._dial.open_stream`."""
         self.attempts.append(trio.current_time())
         self.urls.append(str(target))
+        self.options.append(options)
         on_stage(Stage.CONNECT)
         await trio.sleep(self.delay)
         if self.failures:

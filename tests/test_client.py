@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 import trio_ws
+from tests.network import URL, install
 from tests.sweeps import CutStream, cancel_sweep
 from trio_ws import (
     Compression,
@@ -25,7 +26,9 @@ from trio_ws import (
     Response,
     Timeouts,
     TooManyRedirects,
+    _client,
 )
+from trio_ws.instrumentation import ConnectionOpened, HandshakeAnswered
 from trio_ws.protocol.handshake import accept_key
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from trio_ws import Request, Server, WebSocket
+    from trio_ws.instrumentation import Record
 
 connect = partial(trio_ws.connect, proxy=None)
 
@@ -305,6 +309,198 @@ async def test_a_redirect_from_wss_to_ws_is_refused() -> None:
 async def test_redirects_are_not_followed_on_a_stream_that_was_given() -> None:
     with pytest.raises(ConnectionRejected):
         await connect_to(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
+
+
+# Another address than the URL's
+
+ADDRESS = ("192.0.2.1", 8765)
+
+
+async def test_another_address_can_be_dialled() -> None:
+    async with (
+        serving() as server,
+        connect("ws://server.example/chat", address=("127.0.0.1", server.port)) as ws,
+    ):
+        assert ws.request.headers["host"] == "server.example"
+        assert ws.remote_address == ("127.0.0.1", server.port)
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+
+
+async def test_an_address_stays_with_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = install(monkeypatch)
+    locations = {
+        "wss://a.example/": "/same",
+        "wss://a.example/same": "wss://b.example/",
+        "wss://b.example/": "wss://a.example/back",
+        "wss://a.example/back": "wss://a.example:444/",
+        "wss://a.example:444/": None,
+    }
+    hook = redirecting(lambda request: locations[network.urls[-1]])
+    async with (
+        network.served(echo, process_request=hook),
+        connect("wss://a.example/", address=ADDRESS, server_hostname="inner.example"),
+    ):
+        assert network.urls == list(locations)
+    dialled = [(one["address"], one["server_hostname"]) for one in network.options]
+    assert dialled == [
+        (ADDRESS, "inner.example"),
+        (ADDRESS, "inner.example"),
+        (None, None),
+        (ADDRESS, "inner.example"),
+        (None, "inner.example"),
+    ]
+
+
+async def test_reconnecting_dials_the_address_each_time(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    network = install(monkeypatch)
+    network.failures = [ConnectionRefusedError("once")]
+    async with network.served(echo), trio_ws.keep_connected(URL, address=ADDRESS) as ws:
+        await network.cut()
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+    assert [one["address"] for one in network.options] == [ADDRESS] * 3
+
+
+# Hooks
+
+
+def answers(records: list[Record]) -> list[HandshakeAnswered]:
+    return [one for one in records if isinstance(one, HandshakeAnswered)]
+
+
+async def test_hooks_are_told_how_the_handshake_was_answered() -> None:
+    records: list[Record] = []
+    async with serving(hooks=()) as server:
+        with_password = url(server, "/chat?x").replace("ws://", "ws://user:secret@")
+        async with connect(with_password, hooks=[records.append]) as ws:
+            answered, opened = records
+            assert isinstance(answered, HandshakeAnswered)
+            assert isinstance(opened, ConnectionOpened)
+            assert answered.target == url(server, "/chat?x")
+            assert answered.request == ws.request
+            assert answered.response == ws.response
+    # A hook may print a record: credentials are to be asked for.
+    password = answered.request.headers["authorization"].removeprefix("Basic ")
+    assert password not in repr(answered)
+    assert "101" in repr(answered)
+
+
+async def test_hooks_are_told_of_redirects_and_refusals() -> None:
+    records: list[Record] = []
+
+    def hook(request: Request) -> Response:
+        if request.path == "/":
+            return Response(302, trio_ws.Headers({"Location": "/there"}))
+        return Response.text(403, "not for you\n")
+
+    async with serving(process_request=hook) as server:
+        with pytest.raises(ConnectionRejected):
+            async with connect(url(server), hooks=[records.append]):
+                pass
+        assert [(one.target, one.response.status) for one in answers(records)] == [
+            (url(server), 302),
+            (url(server, "/there"), 403),
+        ]
+    assert len(records) == 2
+    assert answers(records)[1].response.body == b"not for you\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"", ConnectionResetError),
+        (b"HTTP/1.1 101 Switching", ConnectionResetError),
+        (SWITCHING.replace(b"ACCEPT", b"wrong") + b"\r\n", InvalidHandshake),
+    ],
+)
+async def test_hooks_are_not_told_of_a_handshake_without_an_answer(
+    answer: bytes, problem: type[Exception]
+) -> None:
+    records: list[Record] = []
+    with pytest.raises(problem):
+        await connect_to(answer, hooks=[records.append])
+    assert records == []
+
+
+async def test_hooks_are_not_told_of_a_handshake_that_takes_too_long(
+    autojump_clock: MockClock,
+) -> None:
+    records: list[Record] = []
+    here, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(HandshakeTimeout):
+        async with connect("ws://server/", stream=here, hooks=[records.append]):
+            pass
+    assert records == []
+
+
+async def test_reconnecting_tells_of_every_answer(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    network = install(monkeypatch)
+    records: list[Record] = []
+    statuses = iter([503, None, None])
+
+    def hook(request: Request) -> Response | None:
+        status = next(statuses)
+        return None if status is None else Response(status)
+
+    async with (
+        network.served(echo, process_request=hook),
+        trio_ws.keep_connected(URL, hooks=[records.append]) as ws,
+    ):
+        await network.cut()
+        await ws.send("hello")
+        assert await ws.receive() == "hello"
+    assert [(one.target, one.response.status) for one in answers(records)] == [
+        (URL, 503),
+        (URL, 101),
+        (URL, 101),
+    ]
+
+
+@pytest.mark.parametrize("status", [101, 403])
+async def test_an_interrupt_in_a_hook_leaves_no_stream(status: int) -> None:
+    def interrupt(record: Record) -> None:
+        raise KeyboardInterrupt
+
+    class Noting(CutStream):
+        closed = False
+
+        async def aclose(self) -> None:
+            self.closed = True
+            await super().aclose()
+
+    here, there = trio.testing.memory_stream_pair()
+    stream = Noting(here)
+
+    async def answer_it() -> None:
+        head = bytes(await there.receive_some())
+        key = head.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0].decode()
+        answer = SWITCHING.replace(b"ACCEPT", accept_key(key).encode()) + b"\r\n"
+        await there.send_all(answer if status == 101 else b"HTTP/1.1 403 No\r\n\r\n")
+        await there.send_eof()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer_it)
+            async with connect("ws://server/", stream=stream, hooks=[interrupt]):
+                pass
+    assert caught.group_contains(KeyboardInterrupt)
+    assert stream.closed
+
+
+async def test_without_hooks_no_record_of_the_answer_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(**fields: object) -> None:
+        raise AssertionError("made, though nobody is told")
+
+    monkeypatch.setattr(_client, "HandshakeAnswered", refuse)
+    async with serving() as server, connect(url(server), hooks=()):
+        pass
 
 
 # Time

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import pytest
 import trio
@@ -26,10 +26,20 @@ from trio_ws import (
     MessageTooBig,
     ProtocolViolation,
     Timeouts,
+    _connection,
 )
 from trio_ws._close import ClosedBy
 from trio_ws._connection import Connection
-from trio_ws.instrumentation import ConnectionEnded, ConnectionOpened, Received, Sent
+from trio_ws.instrumentation import (
+    ConnectionEnded,
+    ConnectionOpened,
+    PingReceived,
+    PingSent,
+    PongReceived,
+    Received,
+    Record,
+    Sent,
+)
 from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.testing import Pair, open_pair
 
@@ -470,6 +480,148 @@ async def test_bad_pings_are_refused(pair: OpenPair) -> None:
         with pytest.raises(ValueError, match="at most 125 bytes"):
             await client.ping(bytes(126))
         assert client.statistics().pings_in_flight == 0
+
+
+@pytest.mark.parametrize("payload", [b"", b"I am here", bytes(125)])
+async def test_a_pong_may_go_unasked(pair: OpenPair, payload: bytes) -> None:
+    hook = Watching()
+    async with pair(hooks=[hook]) as (client, server):
+        for one, other in ((client, server), (server, client)):
+            before = other.last_received
+            one.pong(payload)
+            await one.send("behind it")
+            assert await other.receive() == "behind it"
+            told = PongReceived(id=other.id, round_trip=None, payload=payload)
+            assert [told] == [record for record in hook.records if record == told]
+            assert other.latency is None
+            assert other.last_received >= before
+
+
+async def test_the_payload_of_a_pong_may_be_left_out() -> None:
+    async with raw_client() as (stream, server):
+        server.pong()
+        assert await stream.receive_some() == encode_frame(Opcode.PONG, b"")
+        await stream.aclose()
+
+
+async def test_a_pong_that_is_too_long_is_refused(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        with pytest.raises(ValueError, match="at most 125 bytes, not 126"):
+            client.pong(bytes(126))
+        await client.send("still open")
+        assert await server.receive() == "still open"
+
+
+async def test_a_pong_unasked_does_not_pass_for_an_answer(autojump_clock: MockClock) -> None:
+    async with open_pair() as (client, server):
+        server.pong(b"guess")
+        ping = client.start_ping(b"real")
+        server.pong(b"other guess")
+        assert await ping.wait() == 0
+        assert client.statistics().pings_in_flight == 0
+
+
+async def test_a_pong_goes_between_the_fragments_of_a_message() -> None:
+    async with raw_client() as (stream, server):
+
+        async def parts() -> AsyncIterator[str]:
+            yield "a"
+            await trio.testing.wait_all_tasks_blocked()
+            server.pong(b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            yield "b"
+
+        await server.send(parts())
+        await trio.testing.wait_all_tasks_blocked()
+        assert await stream.receive_some(1000) == (
+            encode_frame(Opcode.TEXT, b"a", fin=False)
+            + encode_frame(Opcode.PONG, b"x")
+            + encode_frame(Opcode.CONTINUATION, b"b", fin=False)
+            + encode_frame(Opcode.CONTINUATION, b"")
+        )
+        await stream.aclose()
+
+
+async def test_there_is_no_pong_after_the_end(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        await client.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            client.pong()
+        await server.wait_closed()
+        with pytest.raises(ConnectionClosedOK):
+            server.pong()
+    async with pair() as (client, server):
+        client.abort()
+        await server.wait_closed()
+        with pytest.raises(ConnectionClosedError):
+            server.pong()
+
+
+@asynccontextmanager
+async def blocked_server() -> AsyncIterator[tuple[trio.abc.Stream, trio_ws.WebSocket]]:
+    """A server's connection with a write under way, and the stream that nobody has read."""
+    here, there = trio.testing.lockstep_stream_pair()
+    idle, _ = trio.testing.memory_stream_pair()
+    async with open_pair(streams=(idle, there)) as (other, server):
+        other.abort()
+        server.send_nowait("first")
+        await trio.testing.wait_all_tasks_blocked()
+        yield here, server
+        await here.aclose()
+
+
+def payloads(frames: bytes, opcode: Opcode) -> list[bytes]:
+    """What stands in the server's short frames of one kind."""
+    found = []
+    while frames:
+        end = 2 + frames[1]
+        if frames[0] & 0x0F == opcode:
+            found.append(frames[2:end])
+        frames = frames[end:]
+    return found
+
+
+async def test_pongs_overtake_queued_data_and_are_bounded() -> None:
+    """Of those that nothing asked for the newest 16 are kept, and as many answers."""
+    async with blocked_server() as (stream, server):
+        server.send_nowait("last")
+        for number in range(40):
+            server.pong(b"mine %d" % number)
+            if number % 2:
+                yours = encode_frame(Opcode.PING, b"yours %d" % number, KEY)
+                await stream.send_all(yours)
+                await trio.testing.wait_all_tasks_blocked()
+        held = server.statistics().outbox_bytes
+        frames = b""
+        while not frames.endswith(b"last"):
+            frames += await stream.receive_some()
+        assert len(frames) == held
+        assert payloads(frames, Opcode.TEXT) == [b"first", b"last"]
+        pongs = payloads(frames, Opcode.PONG)
+        mine = [pong for pong in pongs if pong.startswith(b"mine")]
+        yours_answered = [pong for pong in pongs if pong.startswith(b"yours")]
+        assert mine == [b"mine %d" % number for number in range(24, 40)]
+        assert yours_answered == [b"yours %d" % number for number in range(9, 40, 2)]
+        assert len(pongs) == 32
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.statistics().outbox_bytes == 0
+        server.pong(b"again")
+        assert await stream.receive_some() == encode_frame(Opcode.PONG, b"again")
+
+
+async def test_a_ping_is_not_dropped_for_pongs() -> None:
+    async with blocked_server() as (stream, server):
+        server.pong(b"same")
+        ping = server.start_ping(b"ping")
+        for _ in range(40):
+            server.pong(b"same")
+        assert payloads(bytes(await stream.receive_some()), Opcode.TEXT) == [b"first"]
+        assert ping.written_at is None
+        frames = bytes(await stream.receive_some())
+        assert payloads(frames, Opcode.PING) == [b"ping"]
+        assert payloads(frames, Opcode.PONG) == [b"same"] * 16
+        await trio.testing.wait_all_tasks_blocked()
+        assert ping.written_at is not None
 
 
 async def test_ping_never_hangs_on_a_connection_that_ends(pair: OpenPair) -> None:
@@ -1143,6 +1295,65 @@ async def test_hooks_are_told_of_opening_traffic_and_end() -> None:
     for ended in (one for one in hook.records if isinstance(one, ConnectionEnded)):
         assert ended.reason.code == 1000
         assert ended.uptime == ended.statistics.uptime >= 0
+
+
+async def test_hooks_are_told_of_pings_and_pongs(autojump_clock: MockClock) -> None:
+    hook = Watching()
+    hook.traffic = False
+    async with raw_client(hooks=[hook]) as (stream, server):
+        await trio.testing.wait_all_tasks_blocked()
+        hook.records.clear()
+        ping = server.start_ping(b"mine")
+        assert await stream.receive_some() == encode_frame(Opcode.PING, b"mine")
+        await trio.sleep(0.25)
+        for frame in (
+            encode_frame(Opcode.PONG, b"mine", KEY),
+            encode_frame(Opcode.PONG, b"mine", KEY),
+            encode_frame(Opcode.PONG, b"unasked", KEY),
+            encode_frame(Opcode.PING, b"yours", KEY),
+            encode_frame(Opcode.PING, b"", KEY),
+        ):
+            await stream.send_all(frame)
+        await trio.testing.wait_all_tasks_blocked()
+        assert hook.records == [
+            PingSent(id=server.id),
+            PongReceived(id=server.id, round_trip=0.25, payload=b"mine"),
+            PongReceived(id=server.id, round_trip=None, payload=b"mine"),
+            PongReceived(id=server.id, round_trip=None, payload=b"unasked"),
+            PingReceived(id=server.id, payload=b"yours"),
+            PingReceived(id=server.id, payload=b""),
+        ]
+        assert ping.round_trip == server.latency == 0.25
+        await stream.aclose()
+
+
+async def test_hooks_are_told_of_a_ping_that_is_answered_no_more() -> None:
+    hook = Watching()
+    async with raw_client(hooks=[hook]) as (stream, server), trio.open_nursery() as nursery:
+        nursery.start_soon(server.aclose)
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(
+            encode_frame(Opcode.PING, b"late", KEY) + encode_frame(Opcode.CLOSE, b"", KEY)
+        )
+        assert await read_to_end(stream) == encode_frame(Opcode.CLOSE, b"\x03\xe8")
+    assert PingReceived(id=server.id, payload=b"late") in hook.records
+
+
+async def test_without_hooks_no_record_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**fields: object) -> None:
+        raise AssertionError("made, though nobody is told")
+
+    records = {kind.__name__ for kind in get_args(Record)} & set(vars(_connection))
+    assert len(records) == 7
+    for name in records:
+        monkeypatch.setattr(_connection, name, refuse)
+    async with open_pair(hooks=()) as (client, server):
+        await client.send("hello")
+        assert await server.receive() == "hello"
+        await client.ping()
+        await server.ping()
+        client.pong(b"unasked")
+        await server.aclose()
 
 
 async def test_a_hook_that_raises_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:

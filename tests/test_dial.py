@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -287,7 +287,163 @@ async def test_bad_proxies_are_refused(proxy: str, problem: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+# Another address than the target's
+
+
+@asynccontextmanager
+async def serving_unix(path: Path, context: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+    """A server on a Unix socket that greets."""
+
+    async def handle(stream: trio.abc.Stream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await greet(stream)
+        await trio.aclose_forcefully(stream)
+
+    with trio.socket.socket(socket.AF_UNIX) as listening:
+        await listening.bind(str(path))
+        listening.listen()
+        listener: trio.abc.Listener[trio.abc.Stream] = trio.SocketListener(listening)
+        if context is not None:
+            listener = trio.SSLListener(
+                trio.SocketListener(listening), context, https_compatible=True
+            )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.serve_listeners, handle, [listener]))
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def test_another_address_can_be_dialled() -> None:
+    async with serving() as port:
+        address = ("127.0.0.1", port)
+        assert await greeting("ws://nowhere.invalid:1", address=address) == b"hello"
+        assert await greeting("ws+unix:/no/such/socket", address=address) == b"hello"
+
+
+async def test_a_unix_socket_can_be_dialled_instead(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    async with serving_unix(path):
+        for address in (path, str(path)):
+            for url in ("ws://nowhere.invalid", "ws+unix:/no/such/socket"):
+                # A Unix socket is never reached through a proxy.
+                options = {"address": address, "proxy": "http://nowhere.invalid"}
+                assert await greeting(url, **options) == b"hello"
+
+
+async def test_the_certificate_is_the_targets_whatever_is_dialled(tmp_path: Path) -> None:
+    context = server_context("server.example")
+    trusted = client_context()
+    path = tmp_path / "socket"
+    async with serving(context=context) as port, serving_unix(path, context):
+        addresses: list[Any] = [("127.0.0.1", port), path]
+        for address in addresses:
+            options = {"address": address, "ssl_context": trusted}
+            assert await greeting("wss://server.example", **options) == b"hello"
+            with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
+                await greeting("wss://127.0.0.1", **options)
+            options["server_hostname"] = "server.example"
+            assert await greeting("wss://127.0.0.1", **options) == b"hello"
+
+
+async def test_the_address_is_named_where_it_cannot_be_reached(tmp_path: Path) -> None:
+    port = await refused_port()
+    with pytest.raises(ConnectionRefusedError, match=f"cannot connect to 127.0.0.1:{port}"):
+        await greeting("ws://server.example", address=("127.0.0.1", port))
+    with pytest.raises(FileNotFoundError, match=f"cannot connect to {tmp_path}/none"):
+        await greeting("ws://server.example", address=tmp_path / "none")
+    async with serving() as port:
+        with pytest.raises(ssl.SSLError) as caught:
+            await greeting("wss://server.example", address=("127.0.0.1", port))
+    assert caught.value.__notes__ == [f"in the TLS handshake with 127.0.0.1:{port}"]
+
+
+async def test_a_proxy_is_asked_for_the_address() -> None:
+    context = server_context("server.example")
+    proxy = HttpProxy()
+    async with serving(proxy) as proxy_port, serving(greet, context) as port:
+        stages: list[dial.Stage] = []
+        answer = await greeting(
+            "wss://server.example",
+            address=("127.0.0.1", port),
+            proxy=f"http://127.0.0.1:{proxy_port}",
+            ssl_context=client_context(),
+            on_stage=stages.append,
+        )
+    assert answer == b"hello"
+    assert proxy.heads[0].startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n".encode())
+    assert stages == [dial.Stage.PROXY, dial.Stage.TLS]
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "exempt"),
+    [
+        ("ws://server.example", ("127.0.0.1", 80), True),
+        ("ws://127.0.0.1", ("server.example", 80), False),
+        ("ws://server.example", "/no/such/socket", True),
+    ],
+)
+async def test_no_proxy_is_about_the_address(
+    url: str, address: dial.Address, exempt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_in_environment(monkeypatch, {"all_proxy": "http://proxy", "no_proxy": "127.0.0.1"})
+
+    async def fail(*args: object, **kwargs: object) -> trio.abc.Stream:
+        raise OSError("enough")
+
+    monkeypatch.setattr(dial, "_open_transport", fail)
+    stages: list[dial.Stage] = []
+    with pytest.raises(OSError, match="enough"):
+        await open_stream(parse_url(url), address=address, on_stage=stages.append)
+    assert stages == [dial.Stage.CONNECT if exempt else dial.Stage.PROXY]
+
+
+@pytest.mark.parametrize(
+    ("address", "dialled"),
+    [
+        (("Host.Example", 8765), ("host.example", 8765)),
+        (("b\u00fccher.example", 80), ("xn--bcher-kva.example", 80)),
+        (("::1", 80), ("::1", 80)),
+        (("fe80::1%eth0", 80), ("fe80::1%eth0", 80)),
+        (("fe80::1%eb0", 80), ("fe80::1%eb0", 80)),
+    ],
+)
+def test_an_address_is_read_as_urls_are(address: tuple[str, int], dialled: tuple[str, int]) -> None:
+    target = parse_url("wss+unix:/socket:/chat?x")
+    readdressed = dial._readdressed(target, address)
+    assert (readdressed.host, readdressed.port) == dialled
+    assert readdressed.unix_path is None
+    assert (readdressed.secure, readdressed.resource) == (True, "/chat?x")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        ("", 80),
+        ("host", 0),
+        ("host", 65536),
+        ("host", -1),
+        ("[::1]", 80),
+        ("user@host", 80),
+        ("host\r\nX: y", 80),
+        ("host/path", 80),
+    ],
+)
+async def test_an_address_that_is_none_is_refused(address: tuple[str, int]) -> None:
+    with pytest.raises(InvalidURL) as caught:
+        await greeting("ws://server.example", address=address)
+    assert str(caught.value).isprintable()
+
+
 # The environment
+
+
+def only_in_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    """No other proxies than those of *environment*."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(
@@ -308,11 +464,7 @@ async def test_bad_proxies_are_refused(proxy: str, problem: str) -> None:
 def test_proxies_of_the_environment(
     url: str, environment: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    only_in_environment(monkeypatch, environment)
     assert dial._proxy_from_environment(parse_url(url)) == proxy
 
 

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 import trio_ws
-from trio_ws._url import Target, parse_url
+from trio_ws._url import Target, parse_authority, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,6 +45,9 @@ def run_documented(function: Callable[..., Awaitable[object]], *arguments: Any) 
                 with pytest.MonkeyPatch.context() as patch:
                     # Below every form of connecting, reconnecting ones included.
                     patch.setattr("trio_ws._client.parse_url", partial(_at_port, server.port))
+                    patch.setattr(
+                        "trio_ws._dial.parse_authority", partial(_authority_at_port, server.port)
+                    )
                     patch.setenv("NO_PROXY", "127.0.0.1")
                     with trio.fail_after(20):
                         await function(*arguments)
@@ -62,6 +65,10 @@ def _is_serve(function: object) -> bool:
 
 def _at_port(port: int, url: str) -> Target:
     return parse_url(url.replace(":8765", f":{port}"))
+
+
+def _authority_at_port(port: int, url: str, authority: str) -> Any:
+    return parse_authority(url, authority.replace(":8765", f":{port}"))
 
 
 async def check_server(nursery: trio.Nursery, serve: Any) -> None:

@@ -22,6 +22,7 @@ from trio_ws import (
     OfflineQueue,
     keep_connected,
 )
+from trio_ws.instrumentation import PongReceived
 
 from .network import URL, Network, echo, install
 from .sweeps import cancel_sweep
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from trio_ws import ReconnectingWebSocket, WebSocket
+    from trio_ws.instrumentation import Record
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "cannot connect: refused")
 EXACT = Backoff(jitter="none", initial=1, factor=1, maximum=1, intensity=None)
@@ -175,8 +177,9 @@ async def test_send_waits(network: Network, autojump_clock: MockClock) -> None:
         await lose(network, ws)
         with pytest.raises(trio.WouldBlock):
             ws.send_nowait("now")
-        with pytest.raises(ConnectionClosedError):
-            ws.start_ping()
+        for call in (ws.start_ping, ws.pong):
+            with pytest.raises(ConnectionClosedError, match="1006"):
+                call()
         await ws.send("later")
         assert await ws.receive() == "later"
         assert trio.current_time() == pytest.approx(1)
@@ -184,6 +187,46 @@ async def test_send_waits(network: Network, autojump_clock: MockClock) -> None:
         assert await ws.receive() == "now"
         ping = ws.start_ping()
         assert await ping.wait() >= 0
+
+
+async def test_pongs_go_over_the_connection_that_is_there(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    records: list[Record] = []
+    async with (
+        network.served(echo, hooks=[records.append]),
+        keep_connected(URL, backoff=EXACT) as ws,
+    ):
+        ws.pong(b"one")
+        await trio.testing.wait_all_tasks_blocked()
+        await lose(network, ws)
+        with pytest.raises(ConnectionClosedError):
+            ws.pong(b"lost")
+        await trio.sleep(2)
+        ws.pong(b"two")
+        with pytest.raises(ValueError, match="at most 125 bytes"):
+            ws.pong(bytes(126))
+        await trio.testing.wait_all_tasks_blocked()
+    pongs = [one.payload for one in records if isinstance(one, PongReceived)]
+    assert pongs == [b"one", b"two"], "what failed is never sent later"
+    with pytest.raises(trio.ClosedResourceError):
+        ws.pong()
+
+
+async def test_what_cannot_wait_fails_alike_when_the_end_is_not_known_yet(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.receive()
+        await ws.aclose(1001)
+
+    async with network.served(handler), keep_connected(URL, backoff=EXACT) as ws:
+        await ws.send("please close")
+        while ws.is_connected:
+            await trio.lowlevel.checkpoint()
+        for call in (ws.start_ping, ws.pong):
+            with pytest.raises(ConnectionClosedError, match="1001"):
+                call()
 
 
 async def test_send_raises_where_that_is_wanted(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +103,74 @@ def test_nothing_public_is_missing(module: ModuleType) -> None:
     if module in WITH_CODE:
         public = {name for name in public if getattr(module, name).__module__ == module.__name__}
     assert public <= set(module.__all__)
+
+
+def test_each_name_of_the_face_has_one_home() -> None:
+    names = [name for home in trio_ws._HOMES.values() for name in home]
+    assert len(names) == len(set(names))
+    assert {*names, "classification"} == set(trio_ws.__all__)
+    for home, names_there in trio_ws._HOMES.items():
+        module = import_module(f"trio_ws.{home}")
+        for name in names_there:
+            assert getattr(trio_ws, name) is getattr(module, name)
+            # Where it is defined, that is, and not where it is imported again.
+            assert getattr(trio_ws, name).__module__ == module.__name__
+
+
+def test_type_checkers_see_what_is_there() -> None:
+    tree = ast.parse(Path(trio_ws.__file__).read_text())
+    seen: dict[str, set[str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert all(alias.asname is None for alias in node.names)
+            seen.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
+    assert seen.pop("") == {"classification"}
+    assert seen == {home: set(names) for home, names in trio_ws._HOMES.items()}
+
+
+def test_the_modules_of_the_face_need_no_import_of_their_own() -> None:
+    program = (
+        "import trio_ws\n"
+        "trio_ws.classification.default, trio_ws.instrumentation.Hook\n"
+        "trio_ws.protocol.Opcode, trio_ws.testing.open_pair"
+    )
+    run_python(program)
+
+
+def test_the_face_lists_its_names() -> None:
+    assert set(trio_ws.__all__) | trio_ws._MODULES <= set(dir(trio_ws))
+    assert dir(trio_ws) == sorted(set(dir(trio_ws)))
+    everything: dict[str, object] = {}
+    exec("from trio_ws import *", everything)
+    assert set(trio_ws.__all__) <= set(everything)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    # Type checkers must know it, too: where they did not, mypy would find the comment unused.
+    with pytest.raises(AttributeError, match="module 'trio_ws' has no attribute 'conect'"):
+        trio_ws.conect  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'conect'"):
+        from trio_ws import conect  # type: ignore[attr-defined]  # noqa: F401
+    assert not hasattr(trio_ws, "__path_of_nothing__")
+
+
+def test_importing_the_face_imports_nothing_else() -> None:
+    run_python(
+        "import sys, trio_ws\n"
+        "heavy = {'trio', 'h11', 'ssl', 'asyncio'} & set(sys.modules)\n"
+        "ours = {name for name in sys.modules if name.startswith('trio_ws.')}\n"
+        "assert not heavy and not ours, (heavy, ours)\n"
+        "dir(trio_ws)\n"
+        "assert not {'trio', 'h11', 'ssl'} & set(sys.modules), 'looking at it imports'\n"
+        "trio_ws.connect\n"
+        "assert 'trio' in sys.modules\n"
+        "assert 'connect' in vars(trio_ws), 'the next time it is there'"
+    )
+
+
+def run_python(program: str) -> None:
+    """Run *program* in an interpreter of its own, which has imported nothing yet."""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

@@ -167,17 +167,19 @@ _MODULES: Final = {"classification", "instrumentation", "protocol", "testing"}
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> object:
-    home = _HOME_OF.get(name)
-    if home is not None:
-        thing: object = getattr(import_module(f"{__name__}.{home}"), name)
-    elif name in _MODULES:
-        thing = import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = thing
-    return thing
+if not TYPE_CHECKING:  # To type checkers it would mean that every name exists.
+
+    def __getattr__(name: str) -> object:
+        home = _HOME_OF.get(name)
+        if home is not None:
+            thing = getattr(import_module(f"{__name__}.{home}"), name)
+        elif name in _MODULES:
+            thing = import_module(f"{__name__}.{name}")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = thing
+        return thing
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -105,13 +105,13 @@ async def connect(
       compression: how to offer permessage-deflate; ``None`` does not offer it.
       ssl_context: for ``wss``; by default `ssl.create_default_context`.
       server_hostname: the name to ask for (SNI) and to check the certificate against, where it
-        is not the URL's host.
+        is not the URL's host. A redirect to another host is checked against that.
       proxy: a proxy's URL (``http``, ``https``, ``socks5``, ``socks5h``, ``socks4``), ``None`` for
         none, or ``"environment"`` for what ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and
         ``NO_PROXY`` say.
       address: what to dial instead of the URL's host and port: a host and a port, or the path
-        of a Unix socket. The URL still says what is asked for, and whose certificate is due. A
-        redirect to another origin is dialled as it says.
+        of a Unix socket. The URL still says what is asked for, and whose certificate is due;
+        ``NO_PROXY`` is about what is dialled. A redirect to another origin is dialled as it says.
       stream: a byte stream to the server, which is used instead of dialling, and closed. TLS,
         where wanted, is the caller's business then; redirects are not followed.
       max_redirects: how many redirects to follow. Credentials and cookies are dropped when one
@@ -280,9 +280,10 @@ async def _open(target: Target, options: _Options, max_redirects: int) -> tuple[
 async def _follow(
     target: Target, options: _Options, redirects_left: int
 ) -> tuple[Connection, bytes]:
+    asked = target
     while True:
         try:
-            return await _attempt(target, options)
+            return await _attempt(target, _options_for(target, asked, options))
         except ConnectionRejected as error:
             location = error.headers.get("location")
             if error.status not in _REDIRECTS or location is None or options.stream is not None:
@@ -292,10 +293,17 @@ async def _follow(
             redirects_left -= 1
             following = _redirected(target, location, error.response)
             if following.origin != target.origin:
-                options = replace(
-                    options, headers=_without_credentials(options.headers), address=None
-                )
+                options = replace(options, headers=_without_credentials(options.headers))
             target = following
+
+
+def _options_for(target: Target, asked: Target, options: _Options) -> _Options:
+    """*options* without what was said of *asked* and is not true of *target*."""
+    return replace(
+        options,
+        address=options.address if target.origin == asked.origin else None,
+        server_hostname=options.server_hostname if target.host == asked.host else None,
+    )
 
 
 def _redirected(target: Target, location: str, response: Response) -> Target:
@@ -334,16 +342,16 @@ async def _attempt(target: Target, options: _Options) -> tuple[Connection, bytes
             limits=options.limits,
         )
         answer = await _shake_hands(stream, handshake, target)
+        response = answer if isinstance(answer, Response) else answer.response
+        if options.hooks.any:
+            options.hooks.tell(
+                HandshakeAnswered(target=str(target), request=handshake.request, response=response)
+            )
+        if isinstance(answer, Response):
+            raise ConnectionRejected(answer)
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    response = answer if isinstance(answer, Response) else answer.response
-    options.hooks.tell(
-        HandshakeAnswered(target=str(target), request=handshake.request, response=response)
-    )
-    if isinstance(answer, Response):
-        await trio.aclose_forcefully(stream)
-        raise ConnectionRejected(answer)
     connection = make_connection(
         stream,
         handshake.request,

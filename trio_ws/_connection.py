@@ -199,14 +199,15 @@ class Connection(WebSocket):
             a task per connection spares 2 KiB each.
         """
         self._nursery = nursery
-        self._hooks.tell(
-            ConnectionOpened(
-                id=self._id,
-                client=self._machine.client,
-                target=self._request.target,
-                remote_address=self.remote_address,
+        if self._hooks.any:
+            self._hooks.tell(
+                ConnectionOpened(
+                    id=self._id,
+                    client=self._machine.client,
+                    target=self._request.target,
+                    remote_address=self.remote_address,
+                )
             )
-        )
         nursery.start_soon(self._receive_task, leftover, afterwards)
         if preamble:
             self._outbox.put(preamble)
@@ -376,7 +377,7 @@ class Connection(WebSocket):
                 return
         self._skipping = True
 
-    # Ping
+    # Ping and pong
 
     async def ping(self, payload: bytes | None = None) -> float:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -398,8 +399,14 @@ class Connection(WebSocket):
             raise
         self._outbox.put_control(frame, ping.written)
         self._outbox.flush()
-        self._hooks.tell(PingSent(id=self._id))
+        if self._hooks.any:
+            self._hooks.tell(PingSent(id=self._id))
         return ping
+
+    def pong(self, payload: bytes = b"") -> None:
+        self._check_open()
+        self._outbox.put_pong(self._machine.send_pong(payload), unsolicited=True)
+        self._outbox.flush()
 
     # Closing
 
@@ -586,14 +593,16 @@ class Connection(WebSocket):
             return False
         if isinstance(event, Pong):
             round_trip = self._pings.settle(event.payload)
-            self._hooks.tell(
-                PongReceived(id=self._id, round_trip=round_trip, payload=event.payload)
-            )
+            if self._hooks.any:
+                self._hooks.tell(
+                    PongReceived(id=self._id, round_trip=round_trip, payload=event.payload)
+                )
             return True
         if self._machine.close_sent is None:
             self._outbox.put_pong(self._machine.send_pong(event.payload))
             self._outbox.flush()
-        self._hooks.tell(PingReceived(id=self._id, payload=event.payload))
+        if self._hooks.any:
+            self._hooks.tell(PingReceived(id=self._id, payload=event.payload))
         return True
 
     async def _conclude(self, ending: Close | Failure) -> None:
@@ -647,15 +656,16 @@ class Connection(WebSocket):
         finally:
             self._ended = True
             self._uptime = trio.current_time() - self._opened_at
-            self._hooks.tell(
-                ConnectionEnded(
-                    id=self._id,
-                    client=machine.client,
-                    reason=self._reason,
-                    uptime=self._uptime,
-                    statistics=self.statistics(),
+            if self._hooks.any:
+                self._hooks.tell(
+                    ConnectionEnded(
+                        id=self._id,
+                        client=machine.client,
+                        reason=self._reason,
+                        uptime=self._uptime,
+                        statistics=self.statistics(),
+                    )
                 )
-            )
             if self._end_waiters is not None:
                 self._end_waiters.unpark_all()
 

@@ -90,11 +90,12 @@ async def open_stream(
       proxy: a proxy's URL (``http``, ``https``, ``socks4``, ``socks4a``, ``socks5``,
         ``socks5h``; one without a scheme is ``http``), ``None`` for none, or ``"environment"``:
         ``HTTPS_PROXY`` for a secure target, ``HTTP_PROXY`` for another, else ``ALL_PROXY``,
-        in either case, unless ``NO_PROXY`` names the host. ``socks5h`` and ``socks4a`` leave
-        the resolving of names to the proxy. A Unix socket is never reached through a proxy.
+        in either case, unless ``NO_PROXY`` names the host that is dialled. ``socks5h`` and
+        ``socks4a`` leave the resolving of names to the proxy. A Unix socket is never reached
+        through a proxy.
       proxy_ssl_context: for TLS to an ``https`` proxy; by default as for `ssl_context`.
       address: what to dial instead of the target's host and port, or socket: a host and a port,
-        or the path of a Unix socket.
+        or the path of a Unix socket. The certificate is still to be the target's.
       on_stage: told what is begun: connecting, a proxy, TLS.
 
     Returns:
@@ -105,7 +106,7 @@ async def open_stream(
       ssl.SSLError: the TLS handshake failed, for instance over a certificate.
       ConnectionError: cut off within the TLS handshake.
       ProxyError: the proxy refused, or did not answer as a proxy does.
-      InvalidURL: *proxy* is not the URL of a proxy.
+      InvalidURL: *proxy* is not the URL of a proxy, or *address* not a host and a port.
 
     Cancellation: at any point; no socket stays open.
     """
@@ -129,9 +130,16 @@ async def open_stream(
 
 
 def _readdressed(target: Target, address: Address) -> Target:
-    if isinstance(address, tuple):
-        return replace(target, host=address[0], port=address[1], unix_path=None)
-    return replace(target, unix_path=os.fspath(address))
+    """*target* as what is to be dialled for it."""
+    if not isinstance(address, tuple):
+        return replace(target, unix_path=os.fspath(address))
+    # Read as in a URL, which is what brings a host into the form that resolvers and proxies
+    # take, and refuses what none would.
+    shown = host_port(address[0].replace("%", "%25"), address[1])
+    userinfo, host, port = parse_authority(shown, shown)
+    if userinfo is not None or port is None:
+        raise InvalidURL(redact(shown), "an address is a host and a port")
+    return replace(target, host=host, port=port, unix_path=None)
 
 
 async def _open_transport(

@@ -375,7 +375,7 @@ class ReconnectingWebSocket(WebSocket):
         if self._unread and self._unread[0] is ws:
             self._unread.popleft()
 
-    # Pinging
+    # Ping and pong
 
     async def ping(self, payload: bytes | None = None) -> float:
         """As `WebSocket.ping`; where the connection is lost meanwhile, on the next."""
@@ -388,10 +388,19 @@ class ReconnectingWebSocket(WebSocket):
                 await self._moved_on(ws)
 
     def start_ping(self, payload: bytes | None = None) -> PendingPing:
+        return self._online().start_ping(payload)
+
+    def pong(self, payload: bytes = b"") -> None:
+        """As `WebSocket.pong`; `ConnectionClosedError` while there is no connection."""
+        self._online().pong(payload)
+
+    def _online(self) -> WebSocket:
+        """The open connection, for what goes now or not at all."""
         self._check_open()
-        if self._current is None:
+        # One that has ended may not be known to have ended yet.
+        if self._current is None or self._current.close_reason is not None:
             raise ConnectionClosedError(self._last.close_reason or _NORMAL)
-        return self._current.start_ping(payload)
+        return self._current
 
     # Closing
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 #: Frames are gathered into writes of about this size; one larger frame goes by itself.
 COALESCE_SIZE: Final = 64 * 1024
-#: Queued pongs beyond this many make room for the newest (RFC 6455, section 5.5.3).
+#: Queued pongs beyond this many make room for the newest (RFC 6455, section 5.5.3): this many
+#: answers, and this many that nothing had asked for.
 MAX_QUEUED_PONGS: Final = 16
 
 
@@ -56,6 +57,7 @@ class Outbox:
         "_high_water",
         "_on_written",
         "_partial",
+        "_pongs",
         "_start_task",
         "_task",
         "_task_started",
@@ -92,6 +94,8 @@ class Outbox:
         self._failed = failed
         self._control: list[bytes] = []
         self._data: list[bytes] = []
+        # The pongs among the control frames: answers, and those that nothing had asked for.
+        self._pongs: tuple[list[bytes], list[bytes]] | None = None
         # Whom to tell when the control frames that are queued have been written,
         self._on_written: list[Callable[[], None]] | None = None
         # and those in the write under way, which are its first bytes.
@@ -137,13 +141,16 @@ class Outbox:
         if written is not None:
             self._on_written = [*(self._on_written or ()), written]
 
-    def put_pong(self, frame: bytes) -> None:
-        """`put_control` for an answer: when many are queued, only the newest are kept."""
-        if len(self._control) >= MAX_QUEUED_PONGS:
-            pongs = [queued for queued in self._control if queued[0] == frame[0]]
-            if len(pongs) >= MAX_QUEUED_PONGS:
-                self._control.remove(pongs[0])
-                self.size -= len(pongs[0])
+    def put_pong(self, frame: bytes, *, unsolicited: bool = False) -> None:
+        """`put_control` for a pong: when many of its kind are queued, only the newest are kept."""
+        if self._pongs is None:
+            self._pongs = ([], [])
+        pongs = self._pongs[unsolicited]
+        if len(pongs) == MAX_QUEUED_PONGS:
+            oldest = pongs.pop(0)
+            self._control.remove(oldest)
+            self.size -= len(oldest)
+        pongs.append(frame)
         self.put_control(frame)
 
     def flush(self) -> None:
@@ -191,6 +198,7 @@ class Outbox:
     def _drop_queue(self) -> None:
         self._data.clear()
         self._control.clear()
+        self._pongs = None
         self._partial = None
         self.size = 0
 
@@ -200,7 +208,7 @@ class Outbox:
             self._failed(error)
 
     def _take_chunk(self) -> bytes:
-        frames, self._control = self._control, []
+        frames, self._control, self._pongs = self._control, [], None
         if self._on_written is not None:
             self._under_way, self._on_written = self._on_written, None
             self._under_way_end = self.bytes_sent + sum(map(len, frames))

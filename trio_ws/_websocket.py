@@ -147,10 +147,10 @@ class MessageStream(trio.abc.ReceiveChannel[str | bytes]):
 class WebSocket(trio.abc.Channel[str | bytes]):
     """An open WebSocket connection.
 
-    Concurrency: any number of tasks may send and ping; one at a time may receive. Leaving
+    Concurrency: any number of tasks may send, ping and pong; one at a time may receive. Leaving
     ``async with ws`` closes it.
 
-    After the end, ``send``, ``receive`` and ``ping`` raise:
+    After the end, ``send``, ``receive``, ``ping`` and ``pong`` raise:
 
     - `ConnectionClosedOK` (a `trio.EndOfChannel`) when the peer closed in good order
       (1000, 1001, or without a code); ``async for`` just ends;
@@ -249,6 +249,23 @@ class WebSocket(trio.abc.Channel[str | bytes]):
         Raises:
           ConnectionClosed, trio.ClosedResourceError: see the class.
           ValueError: as in `ping`.
+        """
+
+    @abstractmethod
+    def pong(self, payload: bytes = b"") -> None:
+        """Queue a pong that nothing has asked for, ahead of data that waits (section 5.5.3).
+
+        A heartbeat in one direction: it shows the peer, and proxies on the way, that this side
+        is alive, and nothing comes back. Pings are answered without it. Never blocks. While the
+        peer does not read, the newest 16 are kept. Peers bound how many control frames they
+        take; `Limits` says what these do.
+
+        Args:
+          payload: at most 125 bytes.
+
+        Raises:
+          ConnectionClosed, trio.ClosedResourceError: see the class.
+          ValueError: the payload is too long.
         """
 
     @abstractmethod

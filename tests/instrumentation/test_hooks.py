@@ -60,6 +60,11 @@ def test_traffic_says_whether_any_hook_asks(given: list[Recorder], wanted: bool)
     assert Hooks(given).traffic is wanted
 
 
+def test_whether_there_is_any_hook_is_said() -> None:
+    assert Hooks([print]).any
+    assert not Hooks(iter(())).any
+
+
 def test_the_hooks_may_be_an_iterator() -> None:
     hook = Recorder(traffic=True)
     hooks = Hooks(iter([hook]))

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tests.instrumentation.records import URL, crashed, ended, one_of_each, opened
+from tests.instrumentation.records import URL, answered, crashed, ended, one_of_each, opened
 from trio_ws import ClosedBy, CloseReason
 from trio_ws.instrumentation import (
     Connected,
@@ -14,6 +14,7 @@ from trio_ws.instrumentation import (
     Disconnected,
     HandlerCrashed,
     HeartbeatLost,
+    PingReceived,
     PingSent,
     PongReceived,
     Received,
@@ -102,8 +103,11 @@ LINES: list[tuple[Record, str, int, str]] = [
 ]
 
 SILENT: list[Record] = [
+    answered(),
     PingSent(id="c1"),
+    PingReceived(id="c1", payload=b"are you there?"),
     PongReceived(id="c1", round_trip=0.02),
+    PongReceived(id="c1", round_trip=None, payload=b"unasked"),
     Received(id="c1", messages=2, bytes=300),
     Sent(id="c1", messages=1, bytes=40),
     Connecting(target=URL, attempt=1),

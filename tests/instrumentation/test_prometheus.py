@@ -20,6 +20,7 @@ from trio_ws.instrumentation import (
     Disconnected,
     HeartbeatLost,
     Hooks,
+    PingReceived,
     PingSent,
     PongReceived,
     Received,
@@ -126,6 +127,8 @@ def counted(registry: CollectorRegistry) -> dict[str, float]:
                 PingSent(id="c1"),
                 PingSent(id="c1"),
                 PongReceived(id="c1", round_trip=0.25),
+                PongReceived(id="c1", round_trip=None, payload=b"unasked"),
+                PingReceived(id="c1", payload=b"are you there?"),
                 HeartbeatLost(id="c1", silent=20),
             ],
             {

@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from tests.instrumentation.records import one_of_each
-from trio_ws import instrumentation
+from tests.instrumentation.records import answered, one_of_each
+from trio_ws import Headers, Request, instrumentation
 from trio_ws.instrumentation import HandshakeAnswered, ReconnectEvent, Record, _records
 
 KINDS = get_args(Record)
@@ -38,6 +38,13 @@ def test_a_record_is_frozen_and_belongs_to_a_connection_or_a_target(record: Reco
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(record, name, None)
     assert not hasattr(record, "__dict__")
+
+
+def test_credentials_that_were_asked_with_are_not_in_the_repr() -> None:
+    headers = Headers({"Authorization": "Bearer secret", "Cookie": "session=secret"})
+    record = dataclasses.replace(answered(), request=Request("GET", "/chat", headers))
+    assert "secret" not in repr(record)
+    assert "403" in repr(record)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

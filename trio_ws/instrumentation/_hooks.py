@@ -28,14 +28,16 @@ class Hooks:
     """Hands each record to every hook. One that raises is logged, and disturbs nobody.
 
     Attributes:
+      any: whether there is a hook at all: where there is none, a record need not be made.
       traffic: whether any hook wants `Received` and `Sent`.
     """
 
-    __slots__ = ("_all", "_for_traffic", "traffic")
+    __slots__ = ("_all", "_for_traffic", "any", "traffic")
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
         self._all = tuple(hooks)
         self._for_traffic = tuple(hook for hook in self._all if getattr(hook, "traffic", False))
+        self.any = bool(self._all)
         self.traffic = bool(self._for_traffic)
 
     def tell(self, record: Record) -> None:

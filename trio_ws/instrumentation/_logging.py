@@ -29,7 +29,7 @@ def log_record(record: Record) -> None:
 
     Losing, waiting for and regaining a connection, and a lost heartbeat: INFO. Giving up:
     WARNING. A crashed handler: ERROR, with its traceback. Opened and ended: DEBUG. Attempts,
-    pings and traffic: not at all.
+    answers to handshakes, pings, pongs and traffic: not at all.
     """
     match record:
         case HandlerCrashed():

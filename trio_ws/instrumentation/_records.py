@@ -6,7 +6,7 @@ thread. Texts in them may come from a peer: escape them before they meet a log o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -150,14 +150,17 @@ class Sent:
 class HandshakeAnswered:
     """A client's opening handshake got an answer: 101, a redirect or a refusal.
 
+    Not told where there was none, or one that breaks RFC 6455.
+
     Attributes:
       target: the URL, without credentials.
-      request: what was asked; credentials may stand in its headers.
-      response: the answer.
+      request: what was asked. Not in the repr, because credentials stand in its headers:
+        ``Authorization``, cookies, whatever ``headers=`` brought.
+      response: the answer; it may set cookies.
     """
 
     target: str
-    request: Request
+    request: Request = field(repr=False)
     response: Response
 
 
