@@ -14,7 +14,8 @@ import trio
 
 from .._client import connect
 from .._keep_connected import keep_connected
-from .connecting import destination_of
+from .._url import parse_url
+from .connecting import complete_url, destination_of
 from .conversation import Conversation, Plan
 from .exit_codes import ExitCode
 from .failures import Interrupted, TimedOut, Usage
@@ -46,7 +47,7 @@ def run_client(options: ClientOptions) -> None:
         from .prompt import Prompt
 
         plan = _plan(options, given=given, delay=options.delay)
-        _run(options, plan, Prompt(options))
+        _run(options, plan, Prompt(options, parse_url(complete_url(options.url))))
         return
     reads = not options.listen_only and not given
     ends = not options.listen_only and options.eof is AtEnd.CLOSE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -99,20 +99,22 @@ class Conversation:
 
     async def _receive(self) -> None:
         goal = self._plan.goal
-        async for message in self._ws:
-            # What comes beyond the goal, while there is something to be sent, is nobody's.
-            if not goal.is_reached:
-                goal.count_in(message)
-                await self._output.received(message)
-            self._look_whether_it_is_over()
+        # Closed here: somebody typed so.
+        with suppress(trio.ClosedResourceError):
+            async for message in self._ws:
+                # What comes beyond the goal, while there is something to be sent, is nobody's.
+                if not goal.is_reached:
+                    goal.count_in(message)
+                    await self._output.received(message)
+                self._look_whether_it_is_over()
 
     def _look_whether_it_is_over(self) -> None:
         goal = self._plan.goal
-        if goal.is_reached:
+        if self._bad_input is not None:
+            self._listening.deadline = trio.current_time() + min(self._plan.linger, _LINGER_AT_MOST)
+        elif goal.is_reached:
             if self._given_sent:
                 self._listening.cancel()
-        elif self._bad_input is not None:
-            self._listening.deadline = trio.current_time() + min(self._plan.linger, _LINGER_AT_MOST)
         elif self._input_ended and not goal.is_set:
             self._listening.deadline = trio.current_time() + self._plan.linger
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from .._close import ClosedBy
 from ..instrumentation import (
@@ -26,11 +26,11 @@ from ..instrumentation import (
 )
 from ..protocol.http import reason_phrase
 from . import jsonlines
-from .failures import LocalFailure, describe, innermost, say, status_of
+from .failures import LocalFailure, cleared, describe, innermost, say, status_of
 from .jsonlines import Entry
 from .options.client import Format
-from .render import Renderer, wants_color
-from .status import Status
+from .render import Renderer, escaped, wants_color
+from .status import Status, draw
 from .writer import open_writer, write_to
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Output:
       recording: where everything goes, as JSON lines, if anywhere.
       renderer: how a message looks.
       status: how it stands with the connection.
+      interactive: whether somebody types below what is shown.
       clock: seconds since 1970.
     """
 
@@ -65,11 +66,13 @@ class Output:
         recording: Writer | None,
         renderer: Renderer,
         status: Status,
+        interactive: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.status = status
         self.renderer = renderer
         self._options = options
+        self._interactive = interactive
         self._stdout = stdout
         self._recording = recording
         self._clock = clock
@@ -102,6 +105,14 @@ class Output:
         await self._stdout.room()
         if self._recording is not None:
             await self._recording.room()
+
+    def show(self, line: str) -> None:
+        """Show a line of text where messages are shown."""
+        self._stdout.put(f"{escaped(line)}\n".encode())
+
+    def say(self, text: str) -> None:
+        """Answer what somebody typed."""
+        self.status.say(text)
 
     def toggle_pretty(self) -> bool:
         """Switch between ``pretty`` and the format asked for; return whether it is ``pretty``."""
@@ -142,7 +153,8 @@ class Output:
             code=record.reason.code,
             reason=record.reason.reason,
         )
-        if self._options.show_control or self._options.verbose:
+        wanted = self._options.show_control or self._options.verbose
+        if wanted or (self._interactive and by_peer):
             self.status.say(f"{'<' if by_peer else '>'} close {record.reason}")
 
     def _tell_control(self, record: PingSent | PingReceived | PongReceived) -> None:
@@ -252,27 +264,31 @@ def _header_lines(mark: str, headers: Headers) -> list[str]:
     return [f"{mark} {name}: {value}" for name, value in headers.raw]
 
 
+class Screen(Protocol):
+    """A terminal with a prompt at its end."""
+
+    def write(self, data: bytes) -> None:
+        """Write *data* above the prompt. May block."""
+
+    def draw(self, text: str) -> None:
+        """Draw the prompt again, with what it says of the connection."""
+
+
 @asynccontextmanager
 async def open_output(
-    options: OutputOptions, write: Callable[[bytes], object] | None = None
+    options: OutputOptions, screen: Screen | None = None
 ) -> AsyncGenerator[Output]:
     """The output that *options* ask for; it is complete when the block ends.
 
     Args:
       options: how.
-      write: writes payloads; by default, to stdout.
+      screen: shows payloads, and what is said, instead of stdout and stderr.
 
     Raises:
       LocalFailure: a file cannot be written.
       BrokenPipeError: nobody reads stdout any more.
     """
-    terminal = sys.stdout.isatty()
-    renderer = Renderer(
-        format=options.format,
-        terminal=terminal,
-        color=wants_color(options.color, terminal=terminal, environment=os.environ),
-        timestamps=options.timestamps,
-    )
+    write = write_to(_STDOUT, "stdout") if screen is None else screen.write
     async with AsyncExitStack() as stack:
         recording = None
         if options.record is not None:
@@ -280,9 +296,40 @@ async def open_output(
             recording = await stack.enter_async_context(
                 open_writer(write_to(file.fileno(), str(options.record)))
             )
-        stdout = await stack.enter_async_context(open_writer(write or write_to(_STDOUT, "stdout")))
-        status = await stack.enter_async_context(Status.open(say, quiet=options.quiet))
-        yield Output(options, stdout=stdout, recording=recording, renderer=renderer, status=status)
+        stdout = await stack.enter_async_context(open_writer(write))
+        status = _status(options, stdout, screen)
+        await stack.enter_async_context(status.kept_up())
+        yield Output(
+            options,
+            stdout=stdout,
+            recording=recording,
+            renderer=_renderer(options, interactive=screen is not None),
+            status=status,
+            interactive=screen is not None,
+        )
+
+
+def _renderer(options: OutputOptions, *, interactive: bool) -> Renderer:
+    terminal = sys.stdout.isatty()
+    return Renderer(
+        format=options.format,
+        terminal=terminal,
+        color=wants_color(options.color, terminal=terminal, environment=os.environ),
+        timestamps=options.timestamps,
+        prefix="< " if interactive else "",
+    )
+
+
+def _status(options: OutputOptions, stdout: Writer, screen: Screen | None) -> Status:
+    """How it stands is said on stderr, which may be the terminal that the prompt is on."""
+    if screen is None or not sys.stderr.isatty():
+        lives = sys.stderr.isatty() and not options.quiet
+        return Status(say, quiet=options.quiet, draw=draw if lives else None)
+
+    def say_above(text: str) -> None:
+        stdout.put(f"{cleared(text)}\n".encode())
+
+    return Status(say_above, quiet=options.quiet, draw=screen.draw)
 
 
 def _open_recording(path: Path) -> BinaryIO:

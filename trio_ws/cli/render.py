@@ -41,18 +41,20 @@ class Renderer:
       terminal: whether the output is one, which acts upon control characters.
       color: whether there are colours.
       timestamps: whether each message begins with when it came.
+      prefix: what stands before that.
     """
 
     format: Format
     terminal: bool = False
     color: bool = False
     timestamps: bool = False
+    prefix: str = ""
 
     def render(self, message: str | bytes, ts: float) -> bytes:
         """The output for *message*, which came at *ts*, in seconds since 1970."""
         if self.format is Format.RAW:
             return message if isinstance(message, bytes) else message.encode()
-        return b"%s%s\n" % (self._time(ts), self._body(message))
+        return b"%s%s%s\n" % (self.prefix.encode(), self._time(ts), self._body(message))
 
     def _time(self, ts: float) -> bytes:
         if not self.timestamps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -46,24 +46,22 @@ class Status:
         self._due = 0.0
         self._changed = trio.Event()
 
-    @classmethod
     @asynccontextmanager
-    async def open(cls, say: Callable[[str], None], *, quiet: bool) -> AsyncGenerator[Self]:
-        """One that keeps its line up to date, where stderr is a terminal."""
-        lives = sys.stderr.isatty() and not quiet
-        status = cls(say, quiet=quiet, draw=_draw if lives else None)
+    async def kept_up(self) -> AsyncGenerator[None]:
+        """A block in which the line that lives is kept up to date; it is gone afterwards."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(status.run)
+            nursery.start_soon(self._count_down)
             try:
-                yield status
+                yield
             finally:
-                status.no_longer_waiting()
+                self.no_longer_waiting()
                 nursery.cancel_scope.cancel()
 
     def say(self, text: str) -> None:
         """Say *text*, unless nothing is to be said."""
         if not self._quiet:
-            self._erase()
+            if self.draw is not None and self._wait is not None:
+                self.draw("")
             self._say(text)
 
     def connected(self, text: str) -> None:
@@ -81,8 +79,10 @@ class Status:
 
     def no_longer_waiting(self) -> None:
         """The wait is over."""
-        self._erase()
+        waited = self._wait
         self._wait = None
+        if self.draw is not None and waited is not None:
+            self.draw("")
 
     @property
     def line(self) -> str | None:
@@ -92,12 +92,7 @@ class Status:
         left = max(0.0, self._due - trio.current_time())
         return f"reconnecting in {left:.1f} s (attempt {self._wait.attempt}, {self._wait.cause})"
 
-    def _erase(self) -> None:
-        if self.draw is not None and self._wait is not None:
-            self.draw("")
-
-    async def run(self) -> None:
-        """Keep the line that lives up to date, until cancelled."""
+    async def _count_down(self) -> None:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
@@ -106,7 +101,8 @@ class Status:
                 await trio.sleep(_TICK)
 
 
-def _draw(text: str) -> None:
+def draw(text: str) -> None:
+    """Show *text* in place of the line that the terminal's cursor is in."""
     width = max(20, shutil.get_terminal_size().columns - 1)
     # Nobody may look any more.
     with suppress(OSError):
