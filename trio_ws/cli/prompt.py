@@ -66,8 +66,9 @@ class Prompt:
         self._write_now = write_to(_STDOUT, "the terminal")
         self._output: Output | None = None
         self._session: PromptSession[str] | None = None
-        #: Guards the two below, which both sides look at.
+        #: Guards what is below, which both sides look at.
         self._lock = threading.Lock()
+        self._standing = ""
         self._is_shown = False
         self._ending = False
         self._writes: set[Any] = set()
@@ -107,6 +108,7 @@ class Prompt:
     def draw(self, text: str) -> None:
         """Draw the prompt again, with the line that says how it stands."""
         with self._lock:
+            self._standing = text
             if self._is_shown and self._session is not None:
                 self._session.app.invalidate()
 
@@ -124,7 +126,8 @@ class Prompt:
         assert self._output is not None
         lines, typed = trio.open_memory_channel[str](math.inf)
         obeying = Typed(ws, self._output, self._options)
-        self._output.say("connected; /help lists what can be typed besides messages")
+        connected = "" if self._options.reconnect else "connected; "
+        self._output.say(f"{connected}/help lists what can be typed besides messages")
         async with trio.open_nursery() as nursery:
 
             async def obey() -> None:
@@ -167,7 +170,7 @@ class Prompt:
             completer=_Commands(),
             complete_while_typing=False,
             multiline=True,
-            prompt_continuation=FormattedText([("class:prompt", ". ")]),
+            prompt_continuation=_continuation,
             bottom_toolbar=self._toolbar,
             enable_history_search=False,
             erase_when_done=True,
@@ -195,10 +198,9 @@ class Prompt:
                 writing.cancel()
 
     def _toolbar(self) -> FormattedText | None:
-        line = None if self._output is None else self._output.status.line
-        if line is None:
+        if not self._standing:
             return None
-        return FormattedText([("", f"{cleared(line)}; Enter = now")])
+        return FormattedText([("", f"{cleared(self._standing)}; Enter = now")])
 
     def _take_away(self) -> None:
         """Have the prompt end; called on Trio's side."""
@@ -239,6 +241,11 @@ def _bindings(line_typed: Callable[[str], None]) -> KeyBindings:
             event.app.exit(exception=KeyboardInterrupt)
 
     return bindings
+
+
+def _continuation(width: int, line_number: int, wrap_count: int) -> str:
+    """What stands before a line that goes on: a dot where somebody began it."""
+    return "  " if wrap_count else ". "
 
 
 class _Commands(Completer):

@@ -90,7 +90,7 @@ class Status:
         if self._wait is None:
             return None
         left = max(0.0, self._due - trio.current_time())
-        return f"reconnecting in {left:.1f} s (attempt {self._wait.attempt}, {self._wait.cause})"
+        return f"reconnecting in {left:.1f} s (attempt {self._wait.attempt}, {_brief(self._wait)})"
 
     async def _count_down(self) -> None:
         while True:
@@ -99,6 +99,12 @@ class Status:
             while self.draw is not None and (line := self.line) is not None:
                 self.draw(line)
                 await trio.sleep(_TICK)
+
+
+def _brief(wait: Waiting) -> str:
+    """Its cause, without the address, which has been said."""
+    dialled = wait.cause.startswith("cannot connect to ")
+    return wait.cause.rpartition(": ")[2] if dialled else wait.cause
 
 
 def draw(text: str) -> None:
