@@ -137,6 +137,14 @@ def test_the_modules_of_the_face_need_no_import_of_their_own() -> None:
     run_python(program)
 
 
+@pytest.mark.parametrize("name", ["Limits", "testing"])
+def test_a_name_is_fetched_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    thing = getattr(trio_ws, name)
+    monkeypatch.delattr(trio_ws, name)
+    assert getattr(trio_ws, name) is thing
+    assert vars(trio_ws)[name] is thing
+
+
 def test_the_face_lists_its_names() -> None:
     assert set(trio_ws.__all__) | trio_ws._MODULES <= set(dir(trio_ws))
     assert dir(trio_ws) == sorted(set(dir(trio_ws)))

@@ -167,7 +167,8 @@ _MODULES: Final = {"classification", "instrumentation", "protocol", "testing"}
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 
-if not TYPE_CHECKING:  # To type checkers it would mean that every name exists.
+# Hidden from type checkers: to them it would mean that every name exists.
+if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
         home = _HOME_OF.get(name)
