@@ -7,6 +7,7 @@ completion stay quick.
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -17,7 +18,7 @@ from .signature import takes
 
 app = typer.Typer(
     name="trio-ws",
-    help="WebSockets on Trio: a server and a client.",
+    help="WebSockets on Trio: a server, a client, and tools beside them.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     # A traceback with local variables would print secrets.
@@ -28,15 +29,47 @@ _VARIABLES = (
     "Options are also taken from the environment: TRIO_WS_BEARER is --bearer of every command, "
     "TRIO_WS_CLIENT_BEARER that of client."
 )
-_EPILOG = f"{_VARIABLES} {EXIT_CODES}"
 
 
-@app.callback(epilog=_EPILOG)
-def _common() -> None:
-    """WebSockets on Trio: a server and a client."""
+def _epilog(*examples: str) -> str:
+    """What stands below a command's help, a paragraph a line."""
+    return "\n\n".join(["Examples:", *examples, "", _VARIABLES, EXIT_CODES])
 
 
-@app.command(epilog=_EPILOG)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"trio-ws {version('trio-ws')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=_epilog(
+        "trio-ws serve --console",
+        "trio-ws client :8765",
+        'trio-ws send wss://example.com/api \'{"op": "time"}\' --bearer @token',
+    )
+)
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """WebSockets on Trio: a server, a client, and tools beside them."""
+
+
+@app.command(
+    epilog=_epilog(
+        "trio-ws serve --broadcast --console",
+        "trio-ws serve --exec 'tr a-z A-Z' --port 9000",
+        "trio-ws serve chat:handler --tls-self-signed",
+        "trio-ws serve --latency 0.1-0.5 --drop-after 20 --seed 1",
+    )
+)
 @takes(ServeOptions)
 def serve(options: ServeOptions) -> None:
     """Serve: answer every message with itself.
@@ -48,7 +81,14 @@ def serve(options: ServeOptions) -> None:
     run(options)
 
 
-@app.command(epilog=_EPILOG)
+@app.command(
+    epilog=_epilog(
+        'trio-ws client wss://example.com/feed --reconnect --on-connect \'{"op": "subscribe"}\'',
+        "seq 1000 | trio-ws client :8765 > replies",
+        "trio-ws client :8765 --file photo.jpg --binary --count 1",
+        "trio-ws client :8765 --format jsonl | jq .data",
+    )
+)
 @takes(ClientOptions)
 def client(options: ClientOptions) -> None:
     """Connect: each line of input is a message, each message a line of output.
@@ -63,7 +103,13 @@ def client(options: ClientOptions) -> None:
     run_client(options)
 
 
-@app.command(epilog=_EPILOG)
+@app.command(
+    epilog=_epilog(
+        "trio-ws send :8765 hello",
+        'trio-ws send :8765 \'{"op": "login"}\' --expect \'"ok": *true\' --timeout 5',
+        "git log -1 | trio-ws send :8765 --split none --count 0",
+    )
+)
 @takes(SendOptions)
 def send(options: SendOptions) -> None:
     """Connect, send, print one reply, and leave; --count says how many replies.
@@ -76,7 +122,12 @@ def send(options: SendOptions) -> None:
     run_send(options)
 
 
-@app.command(epilog=_EPILOG)
+@app.command(
+    epilog=_epilog(
+        "trio-ws listen wss://example.com/feed --reconnect --format jsonl --record feed.jsonl",
+        'trio-ws listen :8765 --on-connect \'{"op": "subscribe"}\' -n 10',
+    )
+)
 @takes(ListenOptions)
 def listen(options: ListenOptions) -> None:
     """Connect, and print what comes; never reads the input.
