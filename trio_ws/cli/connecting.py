@@ -143,14 +143,26 @@ def _ssl_context(options: ConnectionOptions) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if options.cert is not None:
-        try:
-            context.load_cert_chain(options.cert, options.key)
-        except (OSError, ssl.SSLError) as error:
-            raise Usage(
-                f"--cert {options.cert}: not a certificate with its key in PEM: {error.strerror}"
-            ) from None
+        _load_certificate(context, options)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _load_certificate(context: ssl.SSLContext, options: ConnectionOptions) -> None:
+    assert options.cert is not None
+    secret = options.passphrase
+    password = None if secret is None else read_secret(secret, "--passphrase")
+    try:
+        context.load_cert_chain(options.cert, options.key, password)
+    except ssl.SSLError as error:
+        raise Usage(
+            f"--cert {options.cert}: not a certificate with its key in PEM, or the passphrase is "
+            f"wrong: {error.reason or error}"
+        ) from None
+    except OSError as error:
+        raise Usage(
+            f"--cert: cannot read {options.key or options.cert}: {error.strerror}"
+        ) from None
 
 
 def _trusting(options: ConnectionOptions) -> ssl.SSLContext:

@@ -130,6 +130,14 @@ class ConnectionOptions:
         Path | None,
         typer.Option(help="The key of --cert, in a file of its own.", rich_help_panel=_TLS),
     ] = None
+    passphrase: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT|@FILE|-",
+            help="Of an encrypted key; by default it is asked for.",
+            rich_help_panel=_TLS,
+        ),
+    ] = None
     insecure: Annotated[
         bool,
         typer.Option(
