@@ -62,6 +62,7 @@ FLOORS = {
         "cli.options.client",
         "cli.options.connection",
         "cli.options.serve",
+        "cli.recorded",
         "cli.recording",
         "cli.secrets",
         "cli.serve",

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import signal
-import ssl
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 import trio_ws
 from trio_ws.cli import serve
-from trio_ws.cli.failures import Usage
-from trio_ws.cli.serve import ServeOptions
+from trio_ws.cli.options.serve import ServeOptions
 
-OPTIONS = ServeOptions(
-    host="127.0.0.1",
-    port=0,
-    path=None,
-    tls_cert=None,
-    tls_key=None,
-    compress=True,
-    max_size=1 << 20,
-    ping_interval=0,
-    ping_timeout=0,
-    drain_timeout=30,
-    log_level="info",
-)
+OPTIONS = ServeOptions(port=0, ping_interval=0, ping_timeout=0)
 
 
 async def url_printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -86,34 +71,13 @@ async def test_a_second_signal_ends_at_once(
 
 
 def test_the_exit_code_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    monkeypatch.setattr(serve, "_log", lambda options: None)
     monkeypatch.setattr(trio, "run", lambda function, options: 143)
     with pytest.raises(SystemExit) as caught:
         serve.run(OPTIONS)
     assert caught.value.code == 143
     monkeypatch.setattr(trio, "run", lambda function, options: 0)
     serve.run(OPTIONS)
-
-
-def test_a_bad_path_is_named() -> None:
-    with pytest.raises(Usage, match="--path ws"):
-        serve._handler("ws")
-
-
-def test_a_bad_certificate_is_named(tmp_path: Path) -> None:
-    certificate = tmp_path / "cert.pem"
-    certificate.write_text("nonsense")
-    with pytest.raises(Usage, match="not a certificate with its key"):
-        serve._ssl_context(replace(OPTIONS, tls_cert=certificate))
-
-
-def test_a_good_one_is_used(tmp_path: Path) -> None:
-    certificate = tmp_path / "cert.pem"
-    trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
-        str(certificate)
-    )
-    context = serve._ssl_context(replace(OPTIONS, tls_cert=certificate))
-    assert isinstance(context, ssl.SSLContext)
 
 
 async def test_the_url_is_one_that_can_be_connected_to() -> None:
