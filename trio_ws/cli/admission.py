@@ -65,9 +65,9 @@ def _passwords(entries: Iterable[str]) -> dict[str, str]:
 def _tokens(entries: Iterable[str]) -> Iterator[str]:
     for entry in entries:
         token = entry.strip()
-        hide(token)
-        if not (token.isascii() and token.isprintable()) or " " in token:
+        if not (token and token.isascii() and token.isprintable()) or " " in token:
             raise Usage("--bearer: a token is printable ASCII without spaces")
+        hide(token)
         yield token
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from .._http import health
 from .._routing import Router
 from .admission import authentication
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._http import ProcessRequest
-    from .._websocket import WebSocket
     from .options.serve import ServeOptions
 
 
@@ -62,11 +63,8 @@ def _only(path: str) -> ProcessRequest:
     """A hook that answers 404 for every other path."""
     router = Router()
     try:
-        router.add(path, _nothing)
+        # It is asked which paths there are, and never runs a handler.
+        router.add(path, trio.sleep_forever)
     except ValueError as error:
         raise Usage(f"--path {path}: {error}") from None
     return router.process_request
-
-
-async def _nothing(ws: WebSocket) -> None:
-    raise NotImplementedError  # the router is asked which paths there are, and never called

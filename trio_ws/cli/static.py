@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
@@ -22,8 +23,6 @@ import trio
 from ..protocol.http import Headers, Response
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .._http import ProcessRequest
     from ..protocol.http import Request
 
@@ -111,7 +110,7 @@ def _answer(root: Path, names: tuple[str, ...], request: Request, max_size: int)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return _not_found()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         # Not readable, a loop of links, a name that is too long: nothing for the peer to know.
         _logger.info("cannot serve %s: %s", ascii(request.path), error)
         return _not_found()
@@ -127,7 +126,8 @@ def _inside(root: Path, path: Path) -> Path:
     Raises:
       FileNotFoundError: nowhere, to something hidden, or out of *root*.
     """
-    resolved = path.resolve(strict=True)
+    # Path.resolve() has errors of its own for links in a loop.
+    resolved = Path(os.path.realpath(path, strict=True))
     if not resolved.is_relative_to(root):
         raise FileNotFoundError
     if any(part.startswith(".") for part in resolved.relative_to(root).parts):

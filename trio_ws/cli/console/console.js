@@ -53,17 +53,26 @@
     (document.hidden ? setTimeout : requestAnimationFrame)(draw);
   }
 
+  // Change the list, and keep showing its end if that is what is shown.
+  function following(change) {
+    const list = byId("frames");
+    const atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 40;
+    change();
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+
   function draw() {
     drawing = false;
-    const list = byId("frames");
-    const following = list.scrollTop + list.clientHeight >= list.scrollHeight - 40;
+    following(drawRows);
+    drawCounters();
+  }
+
+  function drawRows() {
     const rows = document.createDocumentFragment();
     for (const entry of waiting.splice(0)) {
       if (!entry.dropped) rows.append(rowOf(entry));
     }
     byId("rows").append(rows);
-    drawCounters();
-    if (following) list.scrollTop = list.scrollHeight;
   }
 
   function cell(row, name, text) {
@@ -189,12 +198,16 @@
   }
 
   byId("filter").addEventListener("input", () => {
-    for (const entry of entries) if (entry.row) entry.row.hidden = !passes(entry);
+    following(() => {
+      for (const entry of entries) if (entry.row) entry.row.hidden = !passes(entry);
+    });
     drawCounters();
   });
 
   byId("pretty").addEventListener("change", () => {
-    for (const entry of entries) if (entry.row) drawData(entry);
+    following(() => {
+      for (const entry of entries) if (entry.row) drawData(entry);
+    });
   });
 
   byId("clear").addEventListener("click", () => {
