@@ -69,8 +69,10 @@ class Recorder:
         self._lines: list[bytes] = []
         self._size = 0  # of what waits and what is being written
         self._filled = trio.Event()
-        self._room = _event(happened=True)
-        self._idle = _event(happened=True)
+        self._room = trio.Event()
+        self._room.set()
+        self._idle = trio.Event()
+        self._idle.set()
         self._stopped = False
         # By the ids of connections whose handler runs: their close, where it came already.
         self._handling: dict[str, Entry | None] = {}
@@ -124,6 +126,7 @@ class Recorder:
         finally:
             self._stopped = True
             self._lines.clear()
+            self._size = 0
             self._room.set()
             self._idle.set()
 
@@ -206,13 +209,6 @@ class Recorder:
 def _utf8(text: str) -> str:
     """*text* with what UTF-8 cannot carry escaped; an exception may say anything."""
     return text.encode(errors="backslashreplace").decode()
-
-
-def _event(*, happened: bool) -> trio.Event:
-    event = trio.Event()
-    if happened:
-        event.set()
-    return event
 
 
 def write_to(descriptor: int, data: bytes) -> None:
