@@ -90,12 +90,17 @@ def hide(secret: str) -> None:
     _secrets.add(secret)
 
 
-def cleared(text: str) -> str:
-    """*text* without the secrets, and without anything that a terminal would act upon."""
+def redacted(text: str) -> str:
+    """*text* without the secrets."""
     # Longest first: one may be part of another.
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text
+
+
+def cleared(text: str) -> str:
+    """*text* without the secrets, and without anything that a terminal would act upon."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in redacted(text))
 
 
 def say(text: str) -> None:

@@ -8,10 +8,10 @@ programs. What is recorded with ``--record`` can be read again: by ``trio-ws rep
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from .failures import Usage
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 Type: TypeAlias = Literal["open", "message", "ping", "pong", "close", "retry", "error"]
 Direction: TypeAlias = Literal["in", "out"]
 
-_TYPES: Final = frozenset({"open", "message", "ping", "pong", "close", "retry", "error"})
+_TYPES: Final = get_args(Type)
+_DIRECTIONS: Final = get_args(Direction)
+#: Which entries carry a payload, and what ``op`` may say of it.
+_OPS: Final = {"message": ("text", "binary"), "ping": ("ping",), "pong": ("pong",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,9 @@ def _payload(kind: Type, data: str | bytes) -> dict[str, Any]:
 
 
 def decode(lines: Iterable[str | bytes], name: str) -> Iterator[Entry]:
-    """The entries in *lines*; empty lines are passed over.
+    """The entries in *lines*; empty lines are passed over, and so are unknown members.
+
+    What a person writes by hand may leave out ``conn``, ``dir``, ``op``, ``enc`` and ``bytes``.
 
     Args:
       lines: as read from a file.
@@ -109,44 +114,87 @@ def _complaint(error: Exception) -> str:
 def _entry(members: Any) -> Entry:
     if not isinstance(members, dict):
         raise TypeError("not an object in JSON")
-    kind = members["type"]
-    if kind not in _TYPES:
-        raise ValueError(f"no such type: {kind!r}")
-    direction = members.get("dir")
-    if direction not in {"in", "out", None}:
-        raise ValueError(f"dir is 'in' or 'out', not {direction!r}")
+    kind = _one_of(_TYPES, members["type"], "type")
     return Entry(
         ts=_number(members["ts"], "ts"),
-        conn=str(members.get("conn", "")),
+        conn=_text(members.get("conn"), "conn") or "",
         type=kind,
-        dir=direction,
-        data=_data(members),
-        url=members.get("url"),
-        code=members.get("code"),
-        reason=members.get("reason"),
-        delay=members.get("delay"),
-        attempt=members.get("attempt"),
+        dir=_optional_one_of(_DIRECTIONS, members.get("dir"), "dir"),
+        data=_data(kind, members),
+        url=_text(members.get("url"), "url"),
+        code=_whole(members.get("code"), "code"),
+        reason=_text(members.get("reason"), "reason"),
+        delay=None if members.get("delay") is None else _number(members["delay"], "delay"),
+        attempt=_whole(members.get("attempt"), "attempt"),
     )
 
 
+def _one_of(known: tuple[Any, ...], value: Any, name: str) -> Any:
+    if value not in known:
+        *others, last = map(repr, known)
+        names = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"{name} is {names}, not {value!r}")
+    return value
+
+
+def _optional_one_of(known: tuple[Any, ...], value: Any, name: str) -> Any:
+    return None if value is None else _one_of(known, value, name)
+
+
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is not a number: {value!r}")
+    # JSON has no NaN and no infinity, but this reader lets them in; 0 <= NaN is false.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 <= value <= sys.float_info.max):
+        raise TypeError(f"{name} is not a number from 0 on: {value!r}")
     return float(value)
 
 
-def _data(members: dict[str, Any]) -> str | bytes | None:
-    data = members.get("data")
+def _whole(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{name} is not a whole number from 0 on: {value!r}")
+    return value
+
+
+def _text(value: Any, name: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not a string: {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} holds half a surrogate pair, which UTF-8 cannot carry") from None
+    return value
+
+
+def _data(kind: str, members: dict[str, Any]) -> str | bytes | None:
+    """The payload: ``op`` says whether it is text or bytes, ``enc`` how it is written."""
+    if kind not in _OPS:
+        return None
+    if kind == "message" and members.get("data") is None:
+        raise KeyError("data")
+    data = _text(members.get("data"), "data")
+    encoding = _optional_one_of(("utf-8", "base64"), members.get("enc"), "enc")
+    op = _optional_one_of(_OPS[kind], members.get("op"), "op")
     if data is None:
         return None
-    if not isinstance(data, str):
-        raise TypeError("data is not a string")
-    encoding = members.get("enc", "utf-8")
     if encoding == "base64":
-        try:
-            return base64.b64decode(data, validate=True)
-        except binascii.Error:
-            raise ValueError("data is not Base64") from None
-    if encoding != "utf-8":
-        raise ValueError(f"enc is 'utf-8' or 'base64', not {encoding!r}")
-    return data
+        binary = _unpacked(data)
+        return _decoded(binary) if op == "text" else binary
+    return data.encode() if op == "binary" else data
+
+
+def _unpacked(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except ValueError:
+        raise ValueError("data is not Base64") from None
+
+
+def _decoded(binary: bytes) -> str:
+    try:
+        return binary.decode()
+    except UnicodeDecodeError:
+        raise ValueError("data is not UTF-8 text, though op is 'text'") from None

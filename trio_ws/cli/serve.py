@@ -1,43 +1,62 @@
-"""``trio-ws serve``: the echo server, and how it is told to stop."""
+"""``trio-ws serve``: a server from its options, and how it is told to stop."""
 
 from __future__ import annotations
 
 import logging
+import os
+import shlex
 import signal
-import ssl
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import trio
 
-from .._routing import Router
-from .._server import Server, serve
+from .._http import all_of
+from .._server import DEFAULT_HOOKS, Server, serve
 from .._settings import Compression, Limits
+from .admission import origins_of, subprotocols_of
 from .exit_codes import ExitCode
-from .failures import Usage, say
+from .failures import LocalFailure, redacted, say
 from .heartbeats import heartbeat_of
+from .options.serve import ServeFormat
+from .site import site
+from .tls import server_tls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from .._server import Handler
     from .._websocket import WebSocket
+    from ..instrumentation import Hook
     from .options.serve import ServeOptions
+    from .recording import Recorder
+    from .tls import SelfSigned
+
+#: Seconds that what is recorded has to be written in the end.
+_LAST_WORDS = 5.0
 
 
 def run(options: ServeOptions) -> None:
     """Serve until a signal says stop; exit with the right code."""
-    if options.tls_key is not None and options.tls_cert is None:
-        raise Usage("--tls-key needs its certificate: give --tls-cert as well")
-    logging.basicConfig(
-        level=options.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    _log(options)
     code = trio.run(_serve, options)
     if code:
         sys.exit(code)
+
+
+class _Redacting(logging.Formatter):
+    """Passwords and tokens of the command line never stand in the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+def _log(options: ServeOptions) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
 
 
 async def echo(ws: WebSocket) -> None:
@@ -46,61 +65,140 @@ async def echo(ws: WebSocket) -> None:
         await ws.send(message)
 
 
-def _handler(path: str | None) -> Handler:
-    if path is None:
-        return echo
-    router = Router()
-    try:
-        router.add(path, echo)
-    except ValueError as error:
-        raise Usage(f"--path {path}: {error}") from None
-    return router
-
-
-def _ssl_context(options: ServeOptions) -> ssl.SSLContext | None:
-    if options.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(options.tls_cert, options.tls_key)
-    except ssl.SSLError as error:
-        raise Usage(f"{options.tls_cert}: not a certificate with its key in PEM: {error}") from None
-    return context
+def _handler(options: ServeOptions) -> Handler:
+    return echo
 
 
 async def _serve(options: ServeOptions) -> int:
     """Serve, and return the exit code."""
-    start = partial(
-        serve,
-        _handler(options.path),
-        options.host,
-        options.port,
-        ssl_context=_ssl_context(options),
-        # An echo server has nothing to protect from other pages.
-        origins="*",
-        compression=Compression() if options.compress else None,
-        heartbeat=heartbeat_of(options.ping_interval, options.ping_timeout),
-        limits=Limits(max_message_size=options.max_size),
-    )
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with (
+        server_tls(options) as (context, self_signed),
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+    ):
+        recorder = _recorder(options)
+        start = partial(
+            serve, **_arguments(options, _handler(options), recorder), ssl_context=context
+        )
         async with trio.open_nursery() as nursery:
+            stopping = trio.Event()
+            if recorder is not None:
+                nursery.start_soon(_record, recorder, stopping)
             server: Server = await nursery.start(start)
-            print(f"serving {url_of(server, options)} (Ctrl-C to stop)", flush=True)
-            code = await _stop_on_signal(server, signals, options.drain_timeout)
+            _announce(url_of(server, options), options, self_signed)
+            code = await _stop_on_signal(server, signals, options.drain_timeout, stopping)
+            if recorder is not None and code == ExitCode.OK:
+                with trio.move_on_after(_LAST_WORDS):
+                    await recorder.wait_written()
             nursery.cancel_scope.cancel()
     return code
 
 
+def _arguments(
+    options: ServeOptions, handler: Handler, recorder: Recorder | None
+) -> dict[str, Any]:
+    """What the options ask of `serve`, TLS apart.
+
+    Raises:
+      Usage: they make no sense.
+    """
+    hooks: list[Hook] = list(DEFAULT_HOOKS)
+    answer_metrics = None
+    if options.metrics:
+        from .metrics import metrics
+
+        count, answer_metrics = metrics()
+        hooks.append(count)
+    requests = list(site(options, answer_metrics, echo=handler is echo))
+    # Asked after the path, and lost when the handler is wrapped.
+    own = getattr(handler, "process_request", None)
+    if own is not None:
+        requests.append(own)
+    if recorder is not None:
+        hooks.append(recorder)
+        handler = recorder.handler(handler)
+    return {
+        **_address(options),
+        "handler": _called(handler),
+        "process_request": all_of(*requests),
+        "origins": origins_of(options),
+        "subprotocols": subprotocols_of(options),
+        "compression": Compression() if options.compress else None,
+        "max_connections": options.max_connections,
+        "heartbeat": heartbeat_of(options.ping_interval, options.ping_timeout),
+        "limits": Limits(max_message_size=options.max_size),
+        "hooks": hooks,
+    }
+
+
+def _address(options: ServeOptions) -> dict[str, Any]:
+    if options.unix_socket is not None:
+        return {"unix_socket": options.unix_socket}
+    return {"host": options.host, "port": options.port}
+
+
+def _called(handler: Handler) -> Handler:
+    """*handler* without its ``process_request``, which would be asked twice."""
+
+    async def run(ws: WebSocket) -> None:
+        await handler(ws)
+
+    return run
+
+
+def _recorder(options: ServeOptions) -> Recorder | None:
+    if options.format is not ServeFormat.JSONL:
+        return None
+    from .recording import Recorder, write_to
+
+    if sys.stdout is None:
+        raise LocalFailure("--format jsonl writes to stdout, and that is closed")
+    return Recorder(partial(write_to, sys.stdout.fileno()))
+
+
+async def _record(recorder: Recorder, stopping: trio.Event) -> None:
+    """Have it written; when nobody reads it any more, there is nothing left to serve for."""
+    await recorder.run()
+    stopping.set()
+
+
+# What is said
+
+
+def _announce(url: str, options: ServeOptions, self_signed: SelfSigned | None) -> None:
+    serving = f"serving {url} (Ctrl-C to stop)"
+    if options.format is ServeFormat.JSONL:
+        say(serving)
+    else:
+        print(serving, flush=True)
+    if options.console and options.unix_socket is None:
+        say(f"console at {_page_of(url, options)}")
+    if self_signed is not None:
+        say(f"certificate for {', '.join(self_signed.names)}; SHA-256 {self_signed.fingerprint}")
+        say(f"to trust it: trio-ws client --cacert {shlex.quote(self_signed.authority)} {url}")
+
+
+def _page_of(url: str, options: ServeOptions) -> str:
+    return f"http{url.removesuffix(options.path or '').removeprefix('ws')}/"
+
+
 def url_of(server: Server, options: ServeOptions) -> str:
     """Where the server can be reached, with the port that it really has."""
-    scheme = "ws" if options.tls_cert is None else "wss"
+    scheme = "wss" if options.tls_cert is not None or options.tls_self_signed else "ws"
+    if options.unix_socket is not None:
+        socket = quote(os.fsencode(os.path.abspath(options.unix_socket)), safe="/")
+        return f"{scheme}+unix:{socket}{f':{options.path}' if options.path else ''}"
     host = f"[{options.host}]" if ":" in options.host else options.host
     return f"{scheme}://{host}:{server.port}{options.path or ''}"
 
 
-async def _stop_on_signal(server: Server, signals: AsyncIterator[int], timeout: float) -> int:
-    """Drain at the first signal, and stop waiting for that at the second."""
-    await anext(signals)
+# Stopping
+
+
+async def _stop_on_signal(
+    server: Server, signals: AsyncIterator[int], timeout: float, stopping: trio.Event
+) -> int:
+    """Drain at the first signal, or when *stopping*; at the next signal, wait no longer."""
+    await _first_of(partial(anext, signals), stopping.wait)
     count = len(server.connections)
     if count:
         say(f"closing {count} connection{'s' if count > 1 else ''}; once more to stop at once")
@@ -117,3 +215,15 @@ async def _stop_on_signal(server: Server, signals: AsyncIterator[int], timeout: 
         await server.drain(timeout)
         nursery.cancel_scope.cancel()
     return code
+
+
+async def _first_of(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until one of *waits* is over, and cancel the others."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(one: Callable[[], Awaitable[object]]) -> None:
+            await one()
+            nursery.cancel_scope.cancel()
+
+        for one in waits:
+            nursery.start_soon(wait, one)

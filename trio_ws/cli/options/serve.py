@@ -189,7 +189,7 @@ class AdmissionOptions(ListeningOptions):
         typer.Option(
             "--subprotocol",
             "-s",
-            help="One that is spoken; several by preference.",
+            help="One that is spoken; several by preference. Clients may do without.",
             rich_help_panel=_ADMISSION,
         ),
     ] = ()
@@ -197,8 +197,9 @@ class AdmissionOptions(ListeningOptions):
         tuple[str, ...],
         typer.Option(
             metavar="ORIGIN",
-            help="Pages that may connect: https://example.com, *.example.com, same, or *. By "
-            "default * with --echo and --broadcast, else same.",
+            help="Pages that may connect: https://example.com, *.example.com, same (as the "
+            "server), or *. By default * with --echo and --broadcast where no credentials are "
+            "asked for, else same.",
             rich_help_panel=_ADMISSION,
         ),
     ] = ()
@@ -206,7 +207,8 @@ class AdmissionOptions(ListeningOptions):
         tuple[str, ...],
         typer.Option(
             metavar="USER:PASSWORD|@FILE",
-            help="Ask for Basic credentials; a file holds one a line.",
+            help="Ask for Basic credentials, of plain HTTP as well; a file holds one a line. With "
+            "--bearer, either will do.",
             rich_help_panel=_ADMISSION,
         ),
     ] = ()
@@ -214,7 +216,7 @@ class AdmissionOptions(ListeningOptions):
         tuple[str, ...],
         typer.Option(
             metavar="TOKEN|@FILE",
-            help="Ask for a bearer token; a file holds one a line.",
+            help="Ask for a bearer token, of plain HTTP as well; a file holds one a line.",
             rich_help_panel=_ADMISSION,
         ),
     ] = ()
@@ -266,25 +268,32 @@ class AdmissionOptions(ListeningOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class HTTPOptions(AdmissionOptions):
-    """What else is answered on the same port. ``/healthz`` always is."""
+    """What else is answered on the same port. ``/healthz`` always is, to anybody."""
 
     static: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Serve the files in this directory.", rich_help_panel=_HTTP
+            metavar="DIR",
+            help="Serve the files in this directory, but none whose name begins with a dot.",
+            rich_help_panel=_HTTP,
         ),
     ] = None
     console: Annotated[
         bool,
         typer.Option(
             "--console",
-            help="Serve a page at / to try the server from a browser.",
+            help="Serve a page at / to try the server from a browser. With --bearer alone a "
+            "browser cannot open it.",
             rich_help_panel=_HTTP,
         ),
     ] = False
     metrics: Annotated[
         bool,
-        typer.Option("--metrics", help="Prometheus metrics at /metrics.", rich_help_panel=_HTTP),
+        typer.Option(
+            "--metrics",
+            help="Prometheus metrics at /metrics, with the credentials asked for.",
+            rich_help_panel=_HTTP,
+        ),
     ] = False
 
 
@@ -295,7 +304,7 @@ class ServeOptions(HTTPOptions):
     format: Annotated[
         ServeFormat,
         typer.Option(
-            help="jsonl: an object on stdout for everything that happens.",
+            help="jsonl: a JSON object a line on stdout for everything that happens.",
             rich_help_panel=_OUTPUT,
         ),
     ] = ServeFormat.AUTO
