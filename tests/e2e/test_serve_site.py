@@ -156,7 +156,7 @@ async def test_clients_need_the_certificate_asked_for(tmp_path: Path) -> None:
 
 
 async def test_json_lines_hold_to_the_schema_and_are_all_there() -> None:
-    async with serving("--format", "jsonl") as (process, said):
+    async with serving("--format", "jsonl", "--ping-interval", "0") as (process, said):
         assert process.stdout is not None
         output: list[bytes] = []
 
