@@ -11,7 +11,10 @@ import sys
 import typer
 
 from .exit_codes import EXIT_CODES
+from .options.bench import BenchOptions
 from .options.client import ClientOptions
+from .options.ping import PingOptions
+from .options.replay import ReplayOptions
 from .options.serve import ServeOptions
 from .signature import takes
 
@@ -58,6 +61,46 @@ def client(options: ClientOptions) -> None:
     attempt cannot mend (an unknown path, a certificate that is not trusted) ends it at once.
     """
     from .client import run
+
+    run(options)
+
+
+@app.command(epilog=_EPILOG)
+@takes(PingOptions)
+def ping(options: PingOptions) -> None:
+    """Ping: how long a server takes to connect to, and to answer.
+
+    A line for each pong, and a summary at the end, also after Ctrl-C. Exit code 0 where any pong
+    came, 6 where none did.
+    """
+    from .ping import run
+
+    run(options)
+
+
+@app.command(epilog=_EPILOG)
+@takes(ReplayOptions)
+def replay(options: ReplayOptions) -> None:
+    """Replay: send what was recorded, when it was recorded.
+
+    Each message that comes is a line of output. The whole file is checked before the connection
+    is made.
+    """
+    from .replay import run
+
+    run(options)
+
+
+@app.command(epilog=_EPILOG)
+@takes(BenchOptions)
+def bench(options: BenchOptions) -> None:
+    """Bench: how fast an echo server answers under load.
+
+    With --rate, latencies count from when each message was due, which corrects for coordinated
+    omission. Without it, a server that stalls is sent less, and latencies look better than they
+    would be for users who do not wait.
+    """
+    from .bench.command import run
 
     run(options)
 
