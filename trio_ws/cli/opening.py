@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from .._dial import Stage
-from .numbers import shown
+from .figures import shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator

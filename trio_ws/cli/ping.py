@@ -18,7 +18,7 @@ from . import lines
 from .bench.histogram import Histogram
 from .connecting import destination_of
 from .failures import TimedOut, cleared, say
-from .numbers import counted, milliseconds
+from .figures import counted, milliseconds
 from .opening import Opening
 from .signals import interruptible
 

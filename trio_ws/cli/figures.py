@@ -25,6 +25,6 @@ def three_digits(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def counted(number: int, thing: str) -> str:
-    """*number* with the thing that is counted: ``1 ping``, ``12,000 pings``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """*number* with what is counted: ``1 ping``, ``12,000 pings``, ``2 replies``."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
