@@ -14,7 +14,7 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import trio
 
@@ -63,12 +63,16 @@ class Recording:
         """The messages of one side, of every connection in the file, in the file's order.
 
         Raises:
-          Usage: a line is not an entry; the message says which.
+          Usage: it cannot be read, or a line is not an entry; the message says which.
         """
-        with open(self.path, "rb") as file:
+        with self._open() as file:
             for entry in decode(file, self.name):
                 if entry.type == "message" and entry.dir == side and entry.data is not None:
                     yield Message(entry.ts, entry.data)
+
+    def _open(self) -> BinaryIO:
+        with _explaining(self.name):
+            return open(self.path, "rb")
 
     def repeated(self, side: Side, times: int) -> Iterator[str | bytes]:
         """What the messages of one side hold, all of them so many times."""
@@ -100,8 +104,9 @@ def opened(given: str) -> Generator[Recording]:
 
 
 def _can_be_read_again(path: str) -> bool:
-    with _explaining(path), open(path, "rb") as file:
-        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    # Not by opening it: whoever writes to a pipe would see its reader go.
+    with _explaining(path):
+        return stat.S_ISREG(os.stat(path).st_mode)
 
 
 @contextmanager

@@ -55,9 +55,7 @@ class Processes:
             options,
             auth=None,
             bearer=None,
-            header=tuple(
-                f"{name}: {value}" for name, value in Headers(destination.options["headers"]).raw
-            ),
+            header=tuple(f"{name}: {value}" for name, value in headers.raw),
         )
         self._command = command
         self._workers: list[_Worker] = []
