@@ -74,7 +74,7 @@ async def run(
 
 async def timed(
     network: Network, tmp_path: Path, recording: bytes, **changes: Any
-) -> list[tuple[float, str | bytes]]:
+) -> list[tuple[Any, str | bytes]]:
     """When the server got what, since the first."""
     got: list[tuple[float, str | bytes]] = []
 

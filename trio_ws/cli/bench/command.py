@@ -117,7 +117,7 @@ def _console(options: BenchOptions, *, stderr: bool = False) -> Console:
             return Console(stderr=stderr, force_terminal=True, no_color=False, highlight=False)
         case Color.NEVER:
             return Console(stderr=stderr, no_color=True, highlight=False)
-        case Color.AUTO:
+        case _:
             return Console(stderr=stderr, highlight=False)
 
 

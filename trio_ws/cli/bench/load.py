@@ -47,6 +47,9 @@ PATIENCE: Final = 5.0
 _CLOSE_TIMEOUT: Final = 2.0
 #: Seconds: the kernel's timer is that coarse, as epoll counts in milliseconds, and rounds up.
 _COARSE: Final = 0.0012
+#: Seconds after the time is over for what was due before, and is late only because everything
+#: takes its time. What is not sent by then counts as not sent.
+_GRACE: Final = 1.0
 #: Messages that may be sent late in a row before the other tasks have their turn.
 _TURN: Final = 16
 
@@ -163,22 +166,24 @@ class Load:
         began = trio.current_time()
         self.measured_from = began + self._options.warmup
         self.measured_to = self.measured_from + self._options.duration
-        with trio.move_on_at(self.measured_to):
-            async with trio.open_nursery() as nursery:
-                if rate is None:
-                    self._fill(self._options.pipeline or 1)
-                else:
-                    nursery.start_soon(self._pace, began, rate)
-                await self._until_nobody_is_left()
-                nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_nobody_is_left, nursery.cancel_scope)
+            if rate is None:
+                self._fill(self._options.pipeline or 1)
+                await trio.sleep_until(self.measured_to)
+            else:
+                with trio.move_on_at(self.measured_to + _GRACE):
+                    await self._pace(began, rate)
+            nursery.cancel_scope.cancel()
         self.measured_to = min(self.measured_to, trio.current_time())
         if rate is not None:
             self._count_what_was_due(began, rate)
         await self._collect()
 
-    async def _until_nobody_is_left(self) -> None:
+    async def _until_nobody_is_left(self, scope: trio.CancelScope) -> None:
         while self.tally.open:
             await self._closing.park()
+        scope.cancel()
 
     def _fill(self, pipeline: int) -> None:
         self.pipeline = pipeline
@@ -189,8 +194,8 @@ class Load:
     async def _pace(self, began: float, rate: float) -> None:
         """Offer each message when it is due, or at once where that is over."""
         clock = trio.lowlevel.current_clock().current_time
-        for conversation in itertools.cycle(self._conversations):
-            due = began + self._offered / rate
+        taking_turns = itertools.cycle(self._conversations)
+        while (due := began + self._offered / rate) < self.measured_to:
             if self._offered % _TURN == 0:
                 await trio.lowlevel.checkpoint()
             while (ahead := due - clock()) > 0:
@@ -199,13 +204,15 @@ class Load:
                     await trio.sleep(ahead - _COARSE)
                 else:
                     await trio.lowlevel.checkpoint()
-            conversation.offer(due)
+            next(taking_turns).offer(due)
             self._offered += 1
+        await trio.sleep_until(self.measured_to)
 
     def _count_what_was_due(self, began: float, rate: float) -> None:
         """This process was too slow for the rate: what it did not come to is not forgotten."""
-        for number in range(self._offered, math.ceil((self.measured_to - began) * rate)):
-            self.count_unsent(began + number / rate)
+        while (due := began + self._offered / rate) < self.measured_to:
+            self._offered += 1
+            self.count_unsent(due)
 
     def count_unsent(self, due: float) -> None:
         """A message was due, and was not sent before the end."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -129,36 +129,47 @@ class _Worker:
         self.tally = Tally()
         self._settle = settle
         self._settled = False
-        self._stopped = False
-        self._stdin: trio.abc.SendStream | None = None
+        self._stopping = trio.Event()
+        self._process: trio.Process | None = None
 
     async def run(self, command: tuple[str, ...], job: dict[str, Any]) -> None:
         """Start it, hear it, and see that it ends."""
-        process = await trio.lowlevel.open_process(
+        process = self._process = await trio.lowlevel.open_process(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C is for this process, which passes it on in its own words.
             process_group=0,
         )
+        assert process.stdin is not None
         assert process.stdout is not None
-        self._stdin = process.stdin
         try:
-            if self._stopped:
-                self.stop()
-            await self.tell(job)
-            async for members in read_json_lines(process.stdout):
-                self._hear(members)
-            if await process.wait():
-                self.tally.crashed = 1
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._close_input, process.stdin)
+                await self.tell(job)
+                async with aclosing(read_json_lines(process.stdout)) as lines:
+                    async for members in lines:
+                        self._hear(members)
+                if await process.wait():
+                    self._failed()
+                nursery.cancel_scope.cancel()
         finally:
             if process.returncode is None:
                 process.kill()
+                self._failed()
             with trio.CancelScope(shield=True):
                 await process.wait()
-            self.stop()
-            await trio.aclose_forcefully(process.stdout)
+            for pipe in (process.stdin, process.stdout):
+                await trio.aclose_forcefully(pipe)
             self._now_settled()
+
+    async def _close_input(self, stdin: trio.abc.SendStream) -> None:
+        await self._stopping.wait()
+        await trio.aclose_forcefully(stdin)
+
+    def _failed(self) -> None:
+        self.tally.crashed = 1
+        self.tally.open = 0
 
     def _hear(self, members: dict[str, Any]) -> None:
         if "settled" in members:
@@ -173,17 +184,16 @@ class _Worker:
             self._settle()
 
     async def tell(self, members: dict[str, Any]) -> None:
-        """Tell it something, unless it is gone."""
-        assert self._stdin is not None
+        """Tell it something, unless it is gone or going."""
+        assert self._process is not None
+        assert self._process.stdin is not None
         # That it is gone is seen where it is heard.
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._stdin.send_all(json_line(members))
+            await self._process.stdin.send_all(json_line(members))
 
     def stop(self) -> None:
         """Tell it to stop and to report. Idempotent."""
-        self._stopped = True
-        if isinstance(self._stdin, trio.lowlevel.FdStream):
-            self._stdin.close()
+        self._stopping.set()
 
 
 # What is said between the processes

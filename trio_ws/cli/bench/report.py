@@ -30,7 +30,10 @@ _SERIES: Final[Sequence[Sequence[float]]] = (
     (1,),
 )
 _MAX_ROWS: Final = 16
-_BAR_WIDTH: Final = 36
+_MAX_BAR: Final = 48
+_MIN_BAR: Final = 8
+#: Columns that the rest of a row may need.
+_BESIDE_BARS: Final = 48
 _EIGHTHS: Final = "▏▎▍▌▋▊▉█"
 #: Seconds: what leaves later than this is worth a warning.
 _TOO_LATE: Final = 0.002
@@ -58,7 +61,7 @@ def _parts(
     yield from _errors(tally)
     if tally.round_trips.count:
         yield ""
-        yield _picture(tally.round_trips, ascii_only=console.options.ascii_only)
+        yield _picture(tally.round_trips, console)
     yield ""
     yield from _remarks(tally, options)
 
@@ -85,7 +88,7 @@ def _percentiles(tally: Tally) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for name in (*(f"p{percent:g}" for percent in PERCENTS), "max", "mean"):
-        table.add_column(name, justify="right", min_width=7, no_wrap=True)
+        table.add_column(name, justify="right", min_width=7, no_wrap=True, overflow="crop")
     for title, histogram in (("connect", tally.connecting), ("round trip", tally.round_trips)):
         values = [histogram.percentile(percent) for percent in (*PERCENTS, 100)]
         cells = ["-" if value is None else shown(value) for value in (*values, histogram.mean)]
@@ -133,22 +136,24 @@ def _remarks(tally: Tally, options: BenchOptions) -> Iterator[RenderableType]:
 # The picture
 
 
-def _picture(histogram: Histogram, *, ascii_only: bool) -> Table:
+def _picture(histogram: Histogram, console: Console) -> Table:
     rows = rows_of(histogram)
     most = max(count for _, count in rows)
+    width = min(_MAX_BAR, max(_MIN_BAR, console.width - _BESIDE_BARS))
+    ascii_only = console.options.ascii_only
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("up to", justify="right", no_wrap=True)
-    table.add_column("", width=_BAR_WIDTH, no_wrap=True)
-    table.add_column("messages", justify="right", no_wrap=True)
-    table.add_column("so far", justify="right", no_wrap=True)
-    table.add_column("", style="bold", no_wrap=True)
+    table.add_column("up to", justify="right", min_width=7, overflow="crop")
+    table.add_column("", width=width, overflow="crop")
+    table.add_column("messages", justify="right", overflow="crop")
+    table.add_column("so far", justify="right", overflow="crop")
+    table.add_column("", style="bold", overflow="crop")
     so_far = 0
     for bound, count in rows:
         before = so_far
         so_far += count
         table.add_row(
             shown(bound),
-            Text(bar(count / most, ascii_only=ascii_only), _style(before / histogram.count)),
+            Text(bar(count / most, width, ascii_only=ascii_only), _style(before / histogram.count)),
             f"{count:,}",
             f"{math.floor(so_far / histogram.count * 1e4) / 100:.2f}%",
             _marks(before, so_far, histogram.count),
@@ -168,10 +173,8 @@ def _marks(before: int, so_far: int, count: int) -> str:
 
 def rows_of(histogram: Histogram) -> list[tuple[float, int]]:
     """Upper bounds on a scale of round numbers, and how many durations lie under each."""
-    for series in _SERIES:
-        bounds = list(_bounds(series, histogram.minimum, histogram.maximum))
-        if len(bounds) <= _MAX_ROWS:
-            break
+    scales = (list(_bounds(series, histogram.minimum, histogram.maximum)) for series in _SERIES)
+    bounds = next(scale for scale in scales if len(scale) <= _MAX_ROWS)
     counts = [0] * len(bounds)
     row = 0
     for value, count in histogram.buckets():
@@ -194,11 +197,11 @@ def _bounds(series: Sequence[float], minimum: float, maximum: float) -> Iterator
         exponent += 1
 
 
-def bar(share: float, *, ascii_only: bool) -> str:
-    """A bar, *share* of the full width long; something where it is not quite nothing."""
+def bar(share: float, width: int, *, ascii_only: bool) -> str:
+    """A bar, *share* of *width* long; something where that is not quite nothing."""
     if ascii_only:
-        return "#" * math.ceil(share * _BAR_WIDTH)
-    eighths = math.ceil(share * _BAR_WIDTH * 8)
+        return "#" * math.ceil(share * width)
+    eighths = math.ceil(share * width * 8)
     whole, rest = divmod(eighths, 8)
     return _EIGHTHS[-1] * whole + (_EIGHTHS[rest - 1] if rest else "")
 
