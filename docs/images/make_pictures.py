@@ -1,6 +1,6 @@
 """Make ``bench.svg``: what ``trio-ws bench`` prints about a server of our own.
 
-    python docs/images/make_pictures.py
+python docs/images/make_pictures.py
 """
 
 from __future__ import annotations

@@ -243,16 +243,31 @@ async def test_what_was_on_its_way_is_lost_with_the_connection(
     assert output.lines[-1] == "3 pings sent, 0 pongs received, 100% lost"
 
 
-async def test_the_connection_ends_between_pings(
-    network: Network, output: Output, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", [1000, 4000])
+@pytest.mark.parametrize("pause", [0, 5])
+async def test_the_connection_ends_at_once(
+    network: Network,
+    output: Output,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: int,
+    pause: float,
 ) -> None:
-    def closed(*_: Any) -> Any:
-        raise trio_ws.ConnectionClosedOK(trio_ws.CloseReason(1000))
+    async def leaves(ws: WebSocket) -> None:
+        await ws.aclose(code)
 
-    monkeypatch.setattr(trio_ws._connection.Connection, "start_ping", closed)
-    with failing(6):
-        await run(network)
-    assert output.lines[-1] == "0 pings sent, 0 pongs received, 0% lost"
+    async def put(data: bytes) -> None:
+        # The first line takes its time: the connection has ended when the first ping is due.
+        await trio.sleep(pause)
+        await output.put(data)
+
+    monkeypatch.setattr(lines, "put", put)
+    monkeypatch.setattr(ping, "_PATIENCE", 100)
+    with failing(*((6, "no pong came") if code == 1000 else (7, "4000"))):
+        await run(network, leaves, count=1)
+    assert output.lines[-1].endswith(", 0 pongs received, 0% lost") or "1 ping" in output.lines[-1]
+    assert ("connection closed: 1000" in capsys.readouterr().err) is (code == 1000)
 
 
 async def test_no_connection_no_summary(network: Network, output: Output) -> None:

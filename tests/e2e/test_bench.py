@@ -184,7 +184,7 @@ async def test_a_server_that_dies() -> None:
         for pipe in (process.stdout, process.stderr):
             await trio.aclose_forcefully(pipe)
     assert code == 7
-    assert "2 errors" in out
+    assert "2  connection closed: 1006 (abnormal closure)" in out
 
 
 def children_of(pid: int) -> set[int]:

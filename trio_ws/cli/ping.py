@@ -153,7 +153,9 @@ class _Session:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._until_closed, ws, nursery.cancel_scope)
                     await self._send_pings(ws)
-                    nursery.cancel_scope.cancel()
+                    # Where the connection has ended, whoever receives has to say why.
+                    if ws.close_reason is None:
+                        nursery.cancel_scope.cancel()
         finally:
             await self._tell_summary(ws)
 
