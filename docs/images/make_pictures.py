@@ -17,7 +17,7 @@ from rich.text import Text
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "trio_ws.cli"]
 WIDTH = 92
-ARGUMENTS = ["bench", "--rate", "2000", "-c", "100", "--ramp", "1", "-d", "10"]
+ARGUMENTS = ["bench", "--rate", "500", "-c", "50", "--ramp", "2", "-d", "20"]
 
 
 def output_of_bench() -> str:

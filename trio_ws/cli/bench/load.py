@@ -51,7 +51,7 @@ _COARSE: Final = 0.0012
 #: takes its time. What is not sent by then counts as not sent.
 _GRACE: Final = 1.0
 #: Messages that may be sent late in a row before the other tasks have their turn.
-_TURN: Final = 16
+_TURN: Final = 64
 
 
 def destination_for(options: BenchOptions) -> Destination:
