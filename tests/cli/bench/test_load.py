@@ -318,6 +318,17 @@ async def test_what_a_lost_connection_owed_is_an_error(
     assert tally.round_trips.count == 50
 
 
+async def test_sending_may_be_the_first_to_see_the_end(
+    network: Network, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any, **__: Any) -> None:
+        raise trio_ws.ConnectionClosedError(trio_ws.CloseReason(1006))
+
+    monkeypatch.setattr(trio_ws._connection.Connection, "send_nowait", ended)
+    tally = await measure(network, rate=10)
+    assert (tally.lost, tally.round_trips.count) == (100, 0)
+
+
 async def test_a_connection_that_ends_before_the_flow(
     network: Network, autojump_clock: MockClock
 ) -> None:

@@ -199,7 +199,7 @@ async def test_the_others_go_on_without_a_worker_that_failed(
         machine.processes[0].returncode = 1
 
     machine.mains = [fails, work]
-    processes = processes_of(options_of(rate=10))
+    processes = processes_of(options_of(rate=10, connections=4))
     async with network.served(echo):
         await processes.run()
     assert (processes.tally.opened, processes.tally.crashed) == (2, 1)
