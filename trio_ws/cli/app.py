@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from .exit_codes import EXIT_CODES
+from .options.bench import BenchOptions
 from .options.client import ClientOptions, ListenOptions, SendOptions
+from .options.ping import PingOptions
+from .options.replay import ReplayOptions
 from .options.serve import ServeOptions
 from .signature import takes
 
@@ -137,6 +140,57 @@ def listen(options: ListenOptions) -> None:
     from .client import run_listen
 
     run_listen(options)
+
+
+@app.command(epilog=_epilog("trio-ws ping wss://example.com -c 5", "trio-ws ping :8765 -i 0.2 -q"))
+@takes(PingOptions)
+def ping(options: PingOptions) -> None:
+    """Ping: how long a server takes to connect to, and to answer.
+
+    A line for each pong, and a summary at the end, also after Ctrl-C. Exit code 0 where any pong
+    came, 6 where none did.
+    """
+    from .ping import run
+
+    run(options)
+
+
+@app.command(
+    epilog=_epilog(
+        "trio-ws replay feed.jsonl :8765 --direction in --speed 10",
+        "trio-ws replay talk.jsonl :8765 --expect-same",
+    )
+)
+@takes(ReplayOptions)
+def replay(options: ReplayOptions) -> None:
+    """Replay: send what was recorded, when it was recorded.
+
+    Each message that comes is a line of output. The whole file is checked before the connection
+    is made.
+    """
+    from .replay import run
+
+    run(options)
+
+
+@app.command(
+    epilog=_epilog(
+        "trio-ws bench :8765 -c 100 --rate 5000 --duration 30",
+        "trio-ws bench :8765 -c 50 --rate 2000 --fail-if 'p99>50ms' --fail-if 'errors>0'",
+        "trio-ws bench :8765 --pipeline 100 --processes 2 --json",
+    )
+)
+@takes(BenchOptions)
+def bench(options: BenchOptions) -> None:
+    """Bench: how fast an echo server answers under load.
+
+    With --rate, latencies count from when each message was due, which corrects for coordinated
+    omission. Without it, a server that stalls is sent less, and latencies look better than they
+    would be for users who do not wait.
+    """
+    from .bench.command import run
+
+    run(options)
 
 
 def main() -> None:

@@ -172,3 +172,9 @@ def describe(error: BaseException) -> str:
     if _classify(error) is ExitCode.INTERNAL and not isinstance(error, LocalFailure):
         return f"internal: {type(error).__name__}: {error} (--debug shows where)"
     return str(error) or type(error).__name__
+
+
+def told(error: BaseException) -> tuple[ExitCode, str]:
+    """The exit code that *error* leads to, and its line, where the command goes on for now."""
+    error = _innermost(error)
+    return _classify(error), _describe(error)
