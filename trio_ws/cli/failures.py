@@ -176,5 +176,5 @@ def describe(error: BaseException) -> str:
 
 def told(error: BaseException) -> tuple[ExitCode, str]:
     """The exit code that *error* leads to, and its line, where the command goes on for now."""
-    error = _innermost(error)
-    return _classify(error), _describe(error)
+    error = innermost(error)
+    return _classify(error), describe(error)
