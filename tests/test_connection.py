@@ -886,6 +886,60 @@ async def test_pings_after_our_close_frame_are_not_answered() -> None:
         assert await read_to_end(stream) == encode_frame(Opcode.CLOSE, b"\x03\xe8")
 
 
+# A transport that fails while the inbox is full
+
+
+@asynccontextmanager
+async def full_inbox(**options: Any) -> AsyncIterator[tuple[trio.abc.Stream, trio_ws.WebSocket]]:
+    """As `raw_client`, after one message more than the server's inbox takes has come."""
+    async with raw_client(limits=Limits(inbox_messages=2), **options) as (stream, server):
+        for text in (b"a", b"b", b"c"):
+            await stream.send_all(encode_frame(Opcode.TEXT, text, KEY))
+            await trio.testing.wait_all_tasks_blocked()
+        assert server.reading_since is None
+        yield stream, server
+
+
+async def test_a_failed_write_is_noticed_behind_a_full_inbox(autojump_clock: MockClock) -> None:
+    async with full_inbox() as (stream, server):
+        await stream.aclose()
+        await server.send("into the void")
+        with pytest.raises(ConnectionClosedError) as caught:
+            while True:
+                await server.send("x")
+        assert caught.value.reason == server.close_reason
+        assert await server.wait_closed() == CloseReason(1006, "", ClosedBy.NETWORK, clean=False)
+        # What had arrived is handed out all the same.
+        assert [await server.receive(), await server.receive()] == ["a", "b"]
+        with pytest.raises(ConnectionClosedError):
+            await server.receive()
+
+
+async def test_a_close_frame_behind_a_full_inbox_is_read_after_a_failed_write() -> None:
+    async with full_inbox() as (stream, server):
+        await stream.send_all(encode_frame(Opcode.CLOSE, (4000).to_bytes(2, "big"), KEY))
+        await stream.aclose()
+        await server.send("into the void")
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                with pytest.raises(ConnectionClosedError, match="4000"):
+                    await server.send("x")
+
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            # Until the end is known, nothing is refused for a wrong reason.
+            with pytest.raises(trio.WouldBlock):
+                server.send_nowait("x")
+            ping = server.start_ping()
+            assert [await server.receive() for _ in range(3)] == ["a", "b", "c"]
+            with pytest.raises(ConnectionClosedError, match="4000"):
+                await server.receive()
+            with pytest.raises(ConnectionClosedError, match="4000"):
+                await ping.wait()
+
+
 # Cancellation
 
 

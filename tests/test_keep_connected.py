@@ -451,6 +451,27 @@ async def test_abort_ends_and_abort_with_an_error_goes_on(
     assert len(network.attempts) == 2
 
 
+async def test_a_sender_that_never_receives_is_connected_again(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    """Behind its full inbox, only a failed write tells that the connection is gone."""
+
+    async def flood(ws: WebSocket) -> None:
+        for _ in range(100):
+            await ws.send("x")
+        async for _ in ws:
+            pass
+
+    async with network.served(flood), keep_connected(URL, backoff=EXACT) as ws:
+        for _ in range(20):
+            await network.cut()
+            with trio.fail_after(10):
+                for _ in range(3):
+                    await ws.send("tick")
+                    await trio.sleep(1)
+    assert len(network.attempts) > 10
+
+
 async def test_closing_wakes_who_waits_for_a_connection(
     network: Network, autojump_clock: MockClock
 ) -> None:

@@ -20,6 +20,8 @@ import trio_ws
 from trio_ws import ConnectionClosedError, ConnectionRejected, Limits, Response, Server, Timeouts
 from trio_ws.protocol.frames import Opcode, encode_frame
 
+from .network import URL, install
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
@@ -229,6 +231,26 @@ async def test_a_handler_need_not_catch_the_end_of_its_connection(
         await ended.wait()
         assert server.statistics().crashed == 0
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+async def test_a_write_that_fails_behind_a_full_inbox_is_no_crash(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def send_for_ever(ws: WebSocket) -> None:
+        while True:
+            await ws.send("tick")
+            await trio.sleep(1)
+
+    network = install(monkeypatch)
+    async with network.served(send_for_ever, limits=Limits(inbox_messages=4)) as server:
+        async with trio_ws.connect(URL, heartbeat=None) as ws:
+            for _ in range(20):
+                await ws.send("x")
+            await trio.testing.wait_all_tasks_blocked()
+            ws.abort()
+        await trio.sleep(5)
+        assert server.connections == ()
+        assert server.statistics().crashed == 0
 
 
 async def test_a_handler_may_close_by_itself() -> None:

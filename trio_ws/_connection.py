@@ -221,7 +221,7 @@ class Connection(WebSocket):
         outbox = self._outbox
         if (
             self._reason is None
-            and not outbox.is_over_high_water
+            and not outbox.is_blocked
             and not self._fragmenting
             and outbox.burst < _TURN_MESSAGES
             and perf_counter() < self._turn_ends
@@ -234,7 +234,7 @@ class Connection(WebSocket):
     def send_nowait(self, message: str | BytesLike, *, compress: bool | None = None) -> None:
         message = normalized(message)
         self._check_open()
-        if self._outbox.is_over_high_water or self._fragmenting:
+        if self._outbox.is_blocked or self._fragmenting:
             raise trio.WouldBlock
         self._put(message, compress)
 
@@ -253,7 +253,7 @@ class Connection(WebSocket):
         await trio.lowlevel.checkpoint()
         while True:
             self._check_open()
-            if not (self._outbox.is_over_high_water or self._fragmenting):
+            if not (self._outbox.is_blocked or self._fragmenting):
                 break
             await self._outbox.wait_change()
         self._outbox.burst = 0
@@ -289,7 +289,7 @@ class Connection(WebSocket):
     async def _send_fragment(self, part: str | bytes, compress: bool | None) -> str | bytes:
         """Send one fragment; return it."""
         await trio.lowlevel.checkpoint()
-        while self._reason is None and self._outbox.is_over_high_water:
+        while self._reason is None and self._outbox.is_blocked:
             await self._outbox.wait_change()
         self._check_open()
         frame = self._machine.send_part(part, final=False, compress=compress)
@@ -477,8 +477,6 @@ class Connection(WebSocket):
     def _check_open(self) -> None:
         if self._reason is not None:
             raise self._closed()
-        if self._outbox.broken:
-            raise ConnectionClosedError(_CUT)
 
     def _closed(self) -> Exception:
         """What a call raises once the connection has ended."""
@@ -490,6 +488,8 @@ class Connection(WebSocket):
     async def _abort_after(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self.wait_closed()
+        # Also for who waits, and for a receive task that waits behind a full inbox.
+        self._settle(_CUT, ConnectionClosedError)
         if not self._ended:
             self._transport.abort()
 
@@ -497,7 +497,8 @@ class Connection(WebSocket):
         if isinstance(error, WriteStalled):
             self.abort(ConnectionClosedError(_STALLED))
         else:
-            # What the peer said before it went may still be there to be read.
+            # What the peer said before it went may still be there to be read, and tells more.
+            # Until then `send` waits, so that it gives the same reason as everybody else.
             self._start_task(self._abort_after, self._timeouts.violation_timeout)
 
     def _start_task(self, function: object, *args: object) -> None:

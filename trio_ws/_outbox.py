@@ -110,9 +110,12 @@ class Outbox:
         return 0 if self._waiters is None else len(self._waiters)
 
     @property
-    def is_over_high_water(self) -> bool:
-        """Whether `wait_change` is to be waited for before the next frame."""
-        return self.size > self._high_water
+    def is_blocked(self) -> bool:
+        """Whether `wait_change` is to be waited for before the next frame of data.
+
+        Over the high-water mark; or broken, and then the next change is the connection's end.
+        """
+        return self.size > self._high_water or self.broken
 
     def put(self, frame: bytes, *, defer: bool = False) -> None:
         """Queue a frame, behind everything queued before, and write what can be written.
