@@ -230,7 +230,8 @@ async def supervised(close: Callable[[int], Awaitable[None]]) -> AsyncGenerator[
     """A nursery for the length of the block, whose tasks are done with when the block is left.
 
     *close* is awaited then, with the close code that says how it was left, and what still runs
-    is cancelled. An exception from the block leaves it as itself, never in a group.
+    is cancelled. An exception from the block, or from one of the tasks, leaves it as itself, never
+    in a group.
     """
     failure: BaseException | None = None
     try:
@@ -245,11 +246,26 @@ async def supervised(close: Callable[[int], Awaitable[None]]) -> AsyncGenerator[
             except trio.Cancelled as cancelled:
                 failure = failure or cancelled
             nursery.cancel_scope.cancel()
-    except BaseException:
-        if failure is None:
-            raise
+    except BaseException as error:
+        crash = _alone(error)
+        if failure is None or not isinstance(crash, trio.Cancelled):
+            # No background task is meant to raise, so what one does raise is never hidden. Where
+            # it cancelled the block, that is only its echo.
+            if failure is not None and not isinstance(failure, trio.Cancelled):
+                crash.__context__ = failure
+            failure = crash
     if failure is not None:
         raise failure
+
+
+def _alone(error: BaseException) -> BaseException:
+    """What is wrong: of a group, what is more than cancellation, by itself where it is one."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    crashes = error.split(trio.Cancelled)[1]
+    if crashes is None or len(crashes.exceptions) == 1:
+        return _alone((crashes or error).exceptions[0])
+    return crashes
 
 
 def _close_code(failure: BaseException | None) -> int:
