@@ -614,6 +614,47 @@ async def test_abort_cuts_the_connection(pair: OpenPair) -> None:
         assert client.close_reason == CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        CloseReason(1015),
+        CloseReason(999, "x"),
+        CloseReason(1011, "é" * 100),
+        CloseReason(1005, "x"),
+    ],
+    ids=str,
+)
+async def test_abort_for_a_reason_that_cannot_be_sent_aborts(
+    pair: OpenPair, reason: CloseReason
+) -> None:
+    async with pair() as (client, server):
+        client.abort(ConnectionClosedError(reason))
+        with pytest.raises(ConnectionClosedError) as caught:
+            await client.receive()
+        assert caught.value.reason == reason
+        with pytest.raises(ConnectionClosedError) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1006
+
+
+async def test_every_call_raises_an_error_of_its_own_like_the_one_given() -> None:
+    class Custom(ConnectionClosedError):
+        def __init__(self, topic: str, *, extra: int) -> None:
+            super().__init__(CloseReason(4000, topic))
+            self.extra = extra
+
+    async with open_pair() as (client, _):
+        given = Custom("news", extra=1)
+        client.abort(given)
+        raised = []
+        for call in (client.receive, client.ping, lambda: client.send("a")):
+            with pytest.raises(Custom, match="news") as caught:
+                await call()
+            assert caught.value.extra == 1
+            raised.append(caught.value)
+        assert len({id(error) for error in (given, *raised)}) == 4
+
+
 async def test_leaving_the_block_of_a_websocket_closes_it(pair: OpenPair) -> None:
     async with pair() as (client, server):
         async with client:

@@ -15,11 +15,13 @@ from trio_ws import (
     ConnectionClosedOK,
     ConnectionRejected,
     Headers,
+    HeartbeatTimeout,
     InvalidURL,
     RedirectRefused,
     Response,
     TooManyRedirects,
 )
+from trio_ws._errors import another
 
 HTML = Response(502, Headers({"Content-Type": "text/html"}), b"<html>...")
 MOVED = Response(302, Headers({"Location": "/\x1b[2J"}))
@@ -89,3 +91,25 @@ def test_retry_after_may_be_a_date() -> None:
 def test_retry_after_that_says_nothing(value: str) -> None:
     assert retry_after(value) is None
     assert ConnectionRejected(Response(503)).retry_after is None
+
+
+def test_a_reason_is_a_close_reason() -> None:
+    with pytest.raises(TypeError, match="HeartbeatTimeout takes a CloseReason, not 'dead'"):
+        HeartbeatTimeout("dead")  # type: ignore[arg-type]
+
+
+def test_another_of_the_same() -> None:
+    class Custom(HeartbeatTimeout):
+        def __init__(self, topic: str, code: int) -> None:
+            super().__init__(CloseReason(code, topic))
+            self.topic = topic
+
+    error = Custom("news", 4000)
+    error.add_note("seen by the test")
+    later = CloseReason(4000, "news", clean=False)
+    copy = another(error, later)
+    assert copy is not error
+    assert type(copy) is Custom
+    assert (copy.reason, copy.topic, copy.__notes__) == (later, "news", ["seen by the test"])
+    assert str(copy) == str(later)
+    assert error.reason == CloseReason(4000, "news")

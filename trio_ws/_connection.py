@@ -22,6 +22,7 @@ from __future__ import annotations
 import itertools
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
@@ -34,6 +35,7 @@ from ._errors import (
     ConnectionClosedOK,
     MessageTooBig,
     ProtocolViolation,
+    another,
 )
 from ._fragments import IncomingMessage, as_async, concatenated, normalized
 from ._inbox import Inbox
@@ -158,8 +160,8 @@ class Connection(WebSocket):
         )
         self._pings = Pings(self._closed)
         self._reason: CloseReason | None = None
-        # What the reason means to a caller; None: this side closed.
-        self._error: type[ConnectionClosed] | None = None
+        # Makes of the reason what callers are told; None: this side closed.
+        self._error: Callable[[CloseReason], ConnectionClosed] | None = None
         self._ended = False
         self._end_waiters: trio.lowlevel.ParkingLot | None = None
         self._turn_left = _TURN_MESSAGES
@@ -417,9 +419,10 @@ class Connection(WebSocket):
         if error is None:
             self._settle(_ABORTED, None)
         else:
-            self._settle(error.reason, type(error))
-            if error.reason.code != 1006:
-                # Told to the peer if the transport takes it at once.
+            # Without its traceback, which would keep alive what it passed through.
+            self._settle(error.reason, partial(another, another(error, error.reason)))
+            # Told to the peer if it may be, and the transport takes it at once.
+            with suppress(ValueError):
                 self._send_close(error.reason.code, error.reason.reason)
         self._outbox.discard()
         self._transport.abort()
@@ -462,7 +465,9 @@ class Connection(WebSocket):
         if self._machine.close_sent is None:
             self._outbox.put(self._machine.send_close(code, reason))
 
-    def _settle(self, reason: CloseReason, error: type[ConnectionClosed] | None) -> None:
+    def _settle(
+        self, reason: CloseReason, error: Callable[[CloseReason], ConnectionClosed] | None
+    ) -> None:
         """Fix why the connection ended, unless that is fixed already, and wake who waits."""
         if self._reason is not None:
             return

@@ -28,12 +28,13 @@ from __future__ import annotations
 
 import datetime
 import email.utils
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from ._close import CloseReason
+
 if TYPE_CHECKING:
-    from ._close import CloseReason
     from .protocol.http import Headers, Response
 
 
@@ -165,6 +166,8 @@ class ConnectionClosed(TrioWSError):
     """
 
     def __init__(self, reason: CloseReason) -> None:
+        if not isinstance(reason, CloseReason):
+            raise TypeError(f"{type(self).__name__} takes a CloseReason, not {reason!r}")
         super().__init__(reason)
         self.reason = reason
 
@@ -190,6 +193,21 @@ class ProtocolViolation(ConnectionClosedError):
 
 class MessageTooBig(ConnectionClosedError):
     """The peer sent more than `Limits` allow, so the connection was failed with 1009."""
+
+
+_Closed = TypeVar("_Closed", bound=ConnectionClosed)
+
+
+def another(error: _Closed, reason: CloseReason) -> _Closed:
+    """Another exception like *error*, for *reason*.
+
+    One instance raised in several tasks would mix up their tracebacks. A subclass may have a
+    constructor that nobody here knows, so it is not called.
+    """
+    copy = type(error).__new__(type(error), reason)
+    copy.__dict__.update(error.__dict__)
+    copy.reason = reason
+    return copy
 
 
 class GaveUp(TrioWSError):
