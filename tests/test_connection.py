@@ -622,7 +622,7 @@ async def test_abort_cuts_the_connection(pair: OpenPair) -> None:
         CloseReason(1011, "é" * 100),
         CloseReason(1005, "x"),
     ],
-    ids=str,
+    ids=lambda reason: str(reason.code),
 )
 async def test_abort_for_a_reason_that_cannot_be_sent_aborts(
     pair: OpenPair, reason: CloseReason
@@ -895,6 +895,39 @@ async def test_pongs_answer_pings_and_are_bounded() -> None:
             await server.receive()
         assert caught.value.reason.code == 1008
         await stream.aclose()
+
+
+async def test_pongs_that_were_asked_for_are_not_counted() -> None:
+    async with raw_client() as (stream, server):
+        pings = [server.start_ping(number.to_bytes(2, "big")) for number in range(150)]
+        async with trio.open_nursery() as nursery:
+            for ping in pings:
+                nursery.start_soon(ping.wait)
+            await stream.send_all(
+                b"".join(encode_frame(Opcode.PONG, ping.payload, KEY) for ping in pings)
+            )
+        # Nobody asked for these.
+        await stream.send_all(encode_frame(Opcode.PONG, b"", KEY) * 101)
+        with pytest.raises(ProtocolViolation) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1008
+
+
+async def test_pings_that_came_while_this_side_did_not_read_are_no_flood(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair(limits=Limits(inbox_messages=4)) as (client, server):
+        for _ in range(10):
+            await server.send("x")
+        for _ in range(150):
+            server.start_ping().forget()
+            await trio.sleep(1)
+        assert client.reading_since is None
+        for _ in range(10):
+            await client.receive()
+        await trio.sleep(1)
+        assert client.close_reason is None
+        assert client.reading_since is not None
 
 
 async def test_pings_at_a_moderate_rate_go_on_for_ever(autojump_clock: MockClock) -> None:

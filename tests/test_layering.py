@@ -29,6 +29,7 @@ FLOORS = {
         "protocol.machine",
     },
     2: {
+        "_allowance",
         "_fragments",
         "_websocket",
         "_transport",

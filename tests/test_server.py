@@ -18,6 +18,7 @@ import trustme
 
 import trio_ws
 from trio_ws import ConnectionClosedError, ConnectionRejected, Limits, Response, Server, Timeouts
+from trio_ws.instrumentation import ConnectionOpened
 from trio_ws.protocol.frames import Opcode, encode_frame
 
 from .network import URL, install
@@ -344,6 +345,19 @@ async def test_one_connection_is_closed_by_its_id() -> None:
         assert not server.close_connection("nobody")
     (reason,) = ended
     assert reason.startswith("4000 (private use) 'enough', closed here")
+
+
+async def test_a_hook_may_close_what_has_just_opened() -> None:
+    """The close frame does not overtake the handshake's answer."""
+
+    def refuse(record: object) -> None:
+        if isinstance(record, ConnectionOpened):
+            server.close_connection(record.id, 4003, "banned")
+
+    async with serving(wait_for_the_end, hooks=[refuse]) as server:
+        with pytest.raises(ConnectionClosedError, match="banned"):
+            async with trio_ws.connect(url(server)) as ws:
+                await ws.receive()
 
 
 async def test_a_heartbeat_of_the_server_s_own() -> None:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
+from ._allowance import ControlAllowance
 from ._close import CLEAN_CODES, ClosedBy, CloseReason
 from ._errors import (
     ConnectionClosed,
@@ -97,7 +98,6 @@ class Connection(WebSocket):
     __slots__ = (
         "_bytes_received",
         "_control_allowance",
-        "_control_seen_at",
         "_end_waiters",
         "_ended",
         "_error",
@@ -169,8 +169,7 @@ class Connection(WebSocket):
         self._fragmenting = False
         self._joined: list[str | bytes] | None = None
         self._skipping = False
-        self._control_allowance = float(limits.control_frame_burst)
-        self._control_seen_at = 0.0
+        self._control_allowance = ControlAllowance(limits)
         self._messages_sent = 0
         self._messages_received = 0
         self._bytes_received = 0
@@ -200,6 +199,9 @@ class Connection(WebSocket):
             a task per connection spares 2 KiB each.
         """
         self._nursery = nursery
+        if preamble:
+            # Before a hook is told, which may close the connection at once.
+            self._outbox.put(preamble)
         self._hooks.tell(
             ConnectionOpened(
                 id=self._id,
@@ -209,8 +211,6 @@ class Connection(WebSocket):
             )
         )
         nursery.start_soon(self._receive_task, leftover, afterwards)
-        if preamble:
-            self._outbox.put(preamble)
 
     # Sending
 
@@ -537,9 +537,10 @@ class Connection(WebSocket):
                 await self._conclude(ending)
                 return
             if not inbox.has_room(machine.held_bytes):
-                self._reading_since = None
+                self._reading_since, paused_at = None, trio.current_time()
                 await inbox.wait_room(machine.held_bytes)
                 self._reading_since = trio.current_time()
+                self._control_allowance.reading_resumed(paused_at)
             if machine.mid_message:
                 with trio.move_on_after(self._timeouts.assembly_timeout) as progress:
                     data = await self._transport.receive()
@@ -582,18 +583,15 @@ class Connection(WebSocket):
 
     def _take_control(self, event: Ping | Pong) -> bool:
         """Answer a ping, settle a pong; false when there are too many of them."""
-        now = trio.current_time()
-        earned = (now - self._control_seen_at) * self._limits.control_frame_rate
-        self._control_seen_at = now
-        allowance = min(self._control_allowance + earned, float(self._limits.control_frame_burst))
-        self._control_allowance = allowance - 1
-        if allowance < 1:
-            return False
         if isinstance(event, Pong):
             round_trip = self._pings.settle(event.payload)
             if round_trip is not None:
+                # Asked for, so it is not counted: any number of pings may be in flight.
                 self._hooks.tell(PongReceived(id=self._id, round_trip=round_trip))
-        elif self._machine.close_sent is None:
+                return True
+        if not self._control_allowance.spend():
+            return False
+        if isinstance(event, Ping) and self._machine.close_sent is None:
             self._outbox.put_pong(self._machine.send_pong(event.payload))
             self._outbox.flush()
         return True

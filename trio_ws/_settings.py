@@ -40,7 +40,8 @@ class Limits:
       inbox_bytes: the same bound in bytes, the part of an unfinished message included.
         Reading stops at whichever comes first; one larger message still passes.
       outbox_bytes: the high-water mark: ``send`` waits while more bytes than this are queued.
-      control_frame_burst: control frames that a peer may send at once.
+      control_frame_burst: control frames that a peer may send at once, not counting pongs that
+        answer a ping.
       control_frame_rate: control frames a second that it may send after the burst;
         beyond, 1008.
       max_request_line: bytes of the request line of an opening handshake; beyond, 431.
