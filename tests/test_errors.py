@@ -21,7 +21,7 @@ from trio_ws import (
     Response,
     TooManyRedirects,
 )
-from trio_ws._errors import another
+from trio_ws._errors import ClosedHere, another, is_end_of
 
 HTML = Response(502, Headers({"Content-Type": "text/html"}), b"<html>...")
 MOVED = Response(302, Headers({"Location": "/\x1b[2J"}))
@@ -113,3 +113,20 @@ def test_another_of_the_same() -> None:
     assert (copy.reason, copy.topic, copy.__notes__) == (later, "news", ["seen by the test"])
     assert str(copy) == str(later)
     assert error.reason == CloseReason(4000, "news")
+
+
+def test_the_end_of_one_connection_is_told_from_all_others() -> None:
+    ours = ConnectionClosedOK(CloseReason(1000))
+    ours.connection_id = "c1"
+    closed = ClosedHere(CloseReason(1000), "c1")
+    assert isinstance(closed, trio.ClosedResourceError)
+    assert is_end_of("c1", ours)
+    assert is_end_of("c1", ExceptionGroup("", [ours, ExceptionGroup("", [closed])]))
+    for other in (
+        ConnectionClosedOK(CloseReason(1000)),
+        trio.ClosedResourceError(),
+        KeyError(),
+        ClosedHere(CloseReason(1000), "c2"),
+    ):
+        assert not is_end_of("c1", other)
+        assert not is_end_of("c1", ExceptionGroup("", [ours, other]))

@@ -651,6 +651,49 @@ async def test_a_handler_s_own_exception_surfaces_as_itself(
     assert codes == [1011]
 
 
+@pytest.mark.parametrize(
+    "mine",
+    [
+        trio.ClosedResourceError("a channel of its own"),
+        trio_ws.ConnectionClosedError(trio_ws.CloseReason(4000, "of another connection")),
+        trio_ws.ConnectionClosedOK(trio_ws.CloseReason(1000)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_the_end_of_something_else_is_the_handler_s_own_exception(
+    network: Network, autojump_clock: MockClock, mine: Exception
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await network.cut()
+        await ws.wait_closed()
+        raise mine
+
+    async with network.served(echo):
+        with pytest.raises(type(mine)) as caught:
+            await trio_ws.supervise(handler, URL, backoff=EXACT)
+    assert caught.value is mine
+
+
+async def test_an_optional_second_argument_keeps_its_default(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    given: list[object] = []
+
+    async def optional(ws: WebSocket, retries: int = 3) -> None:
+        given.append(retries)
+
+    async def keyword(ws: WebSocket, *, retries: int = 4) -> None:
+        given.append(retries)
+
+    async def anything(*arguments: object) -> None:
+        given.append(len(arguments))
+
+    async with network.served(echo):
+        for handler in (optional, keyword, anything):
+            await trio_ws.supervise(handler, URL)
+    assert given == [3, 4, 1]
+
+
 async def test_a_handler_s_nursery_may_wrap_the_end(
     network: Network, autojump_clock: MockClock
 ) -> None:

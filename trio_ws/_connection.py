@@ -31,6 +31,7 @@ import trio
 from ._allowance import ControlAllowance
 from ._close import CLEAN_CODES, ClosedBy, CloseReason
 from ._errors import (
+    ClosedHere,
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
@@ -487,8 +488,10 @@ class Connection(WebSocket):
         """What a call raises once the connection has ended."""
         assert self._reason is not None
         if self._error is None:
-            return trio.ClosedResourceError(f"the connection is closed: {self._reason}")
-        return self._error(self._reason)
+            return ClosedHere(self._reason, self._id)
+        error = self._error(self._reason)
+        error.connection_id = self._id
+        return error
 
     async def _abort_after(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -664,11 +667,6 @@ class Connection(WebSocket):
     @property
     def close_reason(self) -> CloseReason | None:
         return self._reason
-
-    @property
-    def closed_here(self) -> bool:
-        """Whether `aclose` or `abort` ended the connection, rather than the peer or the server."""
-        return self._reason is not None and self._error is None
 
     @property
     def latency(self) -> float | None:

@@ -163,7 +163,10 @@ class ConnectionClosed(TrioWSError):
 
     Attributes:
       reason: code, text, who closed, and whether it was clean.
+      connection_id: `WebSocket.id` of the connection, where one of its calls raised this.
     """
+
+    connection_id: str | None = None
 
     def __init__(self, reason: CloseReason) -> None:
         if not isinstance(reason, CloseReason):
@@ -193,6 +196,29 @@ class ProtocolViolation(ConnectionClosedError):
 
 class MessageTooBig(ConnectionClosedError):
     """The peer sent more than `Limits` allow, so the connection was failed with 1009."""
+
+
+class ClosedHere(trio.ClosedResourceError):
+    """What calls raise after `WebSocket.aclose` or `WebSocket.abort`.
+
+    Users catch `trio.ClosedResourceError`. This tells one connection's from everything else's.
+    """
+
+    def __init__(self, reason: CloseReason, connection_id: str) -> None:
+        super().__init__(f"the connection is closed: {reason}")
+        self.connection_id = connection_id
+
+
+def is_end_of(connection_id: str, error: BaseException) -> bool:
+    """Whether *error* only says that this very connection has ended.
+
+    Whoever runs a user's code beside a connection need not hear of that from it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_end_of(connection_id, one) for one in error.exceptions)
+    if not isinstance(error, ConnectionClosed | ClosedHere):
+        return False
+    return error.connection_id == connection_id
 
 
 _Closed = TypeVar("_Closed", bound=ConnectionClosed)

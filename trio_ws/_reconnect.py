@@ -30,6 +30,7 @@ from ._errors import (
     HandshakeTimeout,
     InvalidURL,
     ProxyError,
+    is_end_of,
 )
 from ._url import parse_url
 from .classification import Failure, Verdict, default
@@ -64,6 +65,10 @@ if TYPE_CHECKING:
 _RESTART_SPREAD: Final = (5.0, 30.0)
 #: Events that a stream holds before it drops the oldest.
 _EVENTS_HELD: Final = 100
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
 #: What says that there is no connection. Anything else, from a user's callback, surfaces as
 #: itself when it is not to be retried.
 _FAILURES: Final = (HandshakeError, InvalidURL, OSError, ConnectionClosed)
@@ -646,14 +651,15 @@ async def supervise(
 
         await trio_ws.supervise(feed, "wss://example.com/feed")
 
-    When the connection ends, the handler need not catch what says so: whether it raises that or
-    returns, it is called again with the next connection, if there is to be one. When it returns
-    or closes while the connection is open, it is done. What it raises of its own surfaces as
-    itself, and closes the connection with 1011.
+    When the connection ends, the handler need not catch what its calls raise then: whether it
+    lets that out or returns, it is called again with the next connection, if there is to be one.
+    When it returns or closes while the connection is open, it is done. What it raises of its own,
+    the end of another connection included, surfaces as itself, and closes the connection with
+    1011.
 
     Args:
-      handler: called with the connection, and, if it takes a second argument, with its
-        `ConnectionContext`.
+      handler: called with the connection, and, if it requires a second positional argument, with
+        its `ConnectionContext`.
       target, on_connect, on_connect_timeout, backoff, should_retry, hooks, options: as for
         `Client`.
 
@@ -663,7 +669,7 @@ async def supervise(
 
     Cancellation: at any point.
     """
-    wants_context = _takes_two(handler)
+    wants_context = _wants_context(handler)
     async with Client(
         target,
         on_connect=on_connect,
@@ -677,27 +683,21 @@ async def supervise(
             try:
                 await (handler(ws, client.context) if wants_context else handler(ws))
             except Exception as error:
-                if not _is_end_of(ws, error):
+                if not is_end_of(ws.id, error):
                     raise
             reason = ws.close_reason
             if reason is None or isinstance(_ending_of(ws), trio.ClosedResourceError):
                 return
 
 
-def _takes_two(handler: Callable[..., object]) -> bool:
+def _wants_context(handler: Callable[..., object]) -> bool:
+    """Whether *handler* must be given a second argument; one that has a default keeps that."""
     try:
-        inspect.signature(handler).bind(None, None)
+        parameters = list(inspect.signature(handler).parameters.values())
     except (TypeError, ValueError):
         return False
-    return True
-
-
-def _is_end_of(ws: WebSocket, error: BaseException) -> bool:
-    """Whether *error* only says that *ws* has ended."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_end_of(ws, one) for one in error.exceptions)
-    ended = isinstance(error, ConnectionClosed | trio.ClosedResourceError)
-    return ended and ws.close_reason is not None
+    positional = [one for one in parameters if one.kind in _POSITIONAL]
+    return len(positional) > 1 and positional[1].default is inspect.Parameter.empty
 
 
 def _ending_of(ws: WebSocket) -> Exception:

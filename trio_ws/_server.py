@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ._connection import make_connection
-from ._errors import ConnectionClosed
+from ._errors import is_end_of
 from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
 from ._http import Origins
 from ._listen import addresses_of, close_all, open_listeners
@@ -405,7 +405,7 @@ class Server:
         try:
             await self._handler(connection)
         except Exception as error:
-            if _is_end_of(connection, error):
+            if is_end_of(connection.id, error):
                 return 1000
             await self._handler_crashed(connection, error)
             return 1011
@@ -428,7 +428,7 @@ class Server:
             if inspect.isawaitable(answer):
                 await answer
         except Exception as second:
-            if not _is_end_of(connection, second):
+            if not is_end_of(connection.id, second):
                 _logger.exception("%s: on_error failed", connection.id)
 
     async def _end_handler(self, connection: Connection, scope: trio.CancelScope) -> None:
@@ -454,15 +454,6 @@ class _Opened:
     head: bytes
     leftover: bytes
     peer: str
-
-
-def _is_end_of(connection: Connection, error: BaseException) -> bool:
-    """Whether *error* only says that *connection* has ended, which a handler need not catch."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_end_of(connection, one) for one in error.exceptions)
-    if isinstance(error, ConnectionClosed):
-        return connection.close_reason is not None
-    return isinstance(error, trio.ClosedResourceError) and connection.closed_here
 
 
 async def _read_request(stream: trio.abc.Stream, handshake: ServerHandshake) -> Request:
