@@ -10,6 +10,7 @@ import trio.testing
 
 import trio_ws
 import trio_ws._client
+from trio_ws import _heartbeat, _standstill
 from trio_ws._dial import Stage
 
 from .sweeps import CutStream
@@ -97,3 +98,16 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Network:
 async def echo(ws: trio_ws.WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
+
+
+class Sleeper:
+    """A machine that sleeps when told.
+
+    Attributes:
+      asleep: seconds that it has slept so far.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asleep = 0.0
+        for module in (_standstill, _heartbeat):
+            monkeypatch.setattr(module, "seconds_asleep", lambda: self.asleep)

@@ -36,6 +36,7 @@ FLOORS = {
         "_inbox",
         "_outbox",
         "_pings",
+        "_standstill",
         "instrumentation",
         "instrumentation._records",
         "instrumentation._hooks",

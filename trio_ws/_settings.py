@@ -83,7 +83,8 @@ class Timeouts:
         the peer does.
       violation_timeout: the same, after the peer broke the protocol or a limit.
       write_stall: the connection is aborted when the peer's system accepts no byte of a
-        waiting write for this long.
+        waiting write for this long. Over TLS, where the system does not tell (it is not Linux),
+        progress is seen per 64 KiB.
       assembly_timeout: the connection is closed when an unfinished message makes no
         progress for this long.
       handler_grace: what a server gives a handler whose connection is gone and whose inbox
