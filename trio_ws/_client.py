@@ -19,7 +19,7 @@ from ._errors import (
     RedirectRefused,
     TooManyRedirects,
 )
-from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
+from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, keep_alive
 from ._settings import Limits, Timeouts
 from ._url import Target, parse_url
 from .instrumentation import NO_HOOKS, Hooks, log_record
@@ -187,6 +187,7 @@ async def connected(
     on_stage: Callable[[Stage], None] = nobody_cares,
 ) -> AsyncGenerator[Connection]:
     """`connect`, which also tells *on_stage* how far it has come."""
+    check_policy(heartbeat)
     options = _Options(
         headers=Headers(headers),
         origin=origin,

@@ -32,6 +32,7 @@ from ._errors import (
     ProxyError,
     is_end_of,
 )
+from ._heartbeat import check_policy
 from ._url import parse_url
 from .classification import Failure, Verdict, default
 from .instrumentation import (
@@ -279,6 +280,7 @@ class Client:
         hooks: Iterable[Hook] = DEFAULT_HOOKS,
         **options: Unpack[ConnectOptions],
     ) -> None:
+        check_policy(options.get("heartbeat"))
         if not callable(target):
             # What is wrong for ever is said at once.
             several = [target] if isinstance(target, str | Endpoint) else list(target)

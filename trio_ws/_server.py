@@ -20,7 +20,7 @@ import trio
 
 from ._connection import make_connection
 from ._errors import is_end_of
-from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
+from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, keep_alive
 from ._http import Origins
 from ._listen import addresses_of, close_all, open_listeners
 from ._settings import Limits, Timeouts
@@ -576,6 +576,7 @@ async def serve(
     Cancellation: abrupt and prompt: handlers are cancelled and every transport is closed. Use
     `Server.drain` to stop in good order.
     """
+    check_policy(heartbeat)
     options = _Options(
         process_request=_hooks(process_request, handler),
         origins=Origins.parse(origins),

@@ -38,6 +38,10 @@ class Hooks:
         self._for_traffic = tuple(hook for hook in self._all if getattr(hook, "traffic", False))
         self.traffic = bool(self._for_traffic)
 
+    def __bool__(self) -> bool:
+        """Whether anybody is told: where not, the record need not be made."""
+        return bool(self._all)
+
     def tell(self, record: Record) -> None:
         """Tell every hook."""
         self._call(self._all, record)
