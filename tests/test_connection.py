@@ -26,9 +26,9 @@ from trio_ws import (
     MessageTooBig,
     ProtocolViolation,
     Timeouts,
+    _connection,
 )
 from trio_ws._close import ClosedBy
-from trio_ws._connection import Connection
 from trio_ws.instrumentation import ConnectionEnded, ConnectionOpened, Received, Sent
 from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.testing import Pair, open_pair
@@ -728,19 +728,32 @@ async def _send_many(ws: trio_ws.WebSocket, message: bytes, count: int) -> None:
 
 
 async def test_control_frames_overtake_queued_data() -> None:
-    here, there = await socket_streams()
-    async with open_pair(streams=(here, there)) as (client, _):
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_send_many, client, bytes(10_000), 10_000)
-                while not client.statistics().tasks_waiting_send:
-                    await trio.testing.wait_all_tasks_blocked(0.005)
-                assert isinstance(client, Connection)
-                ping = client.start_ping(b"now")
-                assert ping.written_at is None
-                assert client._outbox._control
-                scope.cancel()
-        client.abort()
+    """In the order of the wire: the write under way, the ping, and only then what had waited."""
+    here, there = trio.testing.lockstep_stream_pair()
+    idle, _ = trio.testing.memory_stream_pair()
+    async with open_pair(streams=(idle, here)) as (other, server):
+        other.abort()
+        for letter in (b"a", b"b", b"c"):
+            server.send_nowait(letter * 20_000)
+            # The first is under way, and nobody reads.
+            await trio.testing.wait_all_tasks_blocked()
+        ping = server.start_ping(b"now")
+        waiting = ping.written_at is None
+        wire = b""
+        while len(wire) < 3 * 20_004 + 5:
+            wire += await there.receive_some()
+        assert wire == b"".join(
+            (
+                encode_frame(Opcode.BINARY, b"a" * 20_000),
+                encode_frame(Opcode.PING, b"now"),
+                encode_frame(Opcode.BINARY, b"b" * 20_000),
+                encode_frame(Opcode.BINARY, b"c" * 20_000),
+            )
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        assert waiting
+        assert ping.written_at is not None
+        server.abort()
 
 
 # Broken rules, seen from a raw peer
@@ -1271,6 +1284,39 @@ async def test_hooks_are_told_of_opening_traffic_and_end() -> None:
     for ended in (one for one in hook.records if isinstance(one, ConnectionEnded)):
         assert ended.reason.code == 1000
         assert ended.uptime == ended.statistics.uptime >= 0
+
+
+async def test_without_hooks_no_record_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    names = (
+        "ConnectionOpened",
+        "ConnectionEnded",
+        "PingSent",
+        "PongReceived",
+        "Received",
+        "Sent",
+    )
+    for name in names:
+        record = getattr(_connection, name)
+
+        def make(name: str = name, record: Any = record, **fields: Any) -> Any:
+            made.append(name)
+            return record(**fields)
+
+        monkeypatch.setattr(_connection, name, make)
+
+    async def converse(**options: Any) -> set[str]:
+        made.clear()
+        async with open_pair(**options) as (client, server):
+            await client.send("hello")
+            await server.receive()
+            await client.send(["a", "fragment"])
+            await client.ping()
+        return set(made)
+
+    assert await converse() == set()
+    assert await converse(hooks=[print]) == set(names) - {"Received", "Sent"}
+    assert await converse(hooks=[Watching()]) == set(names)
 
 
 async def test_a_hook_that_raises_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:

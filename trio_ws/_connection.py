@@ -203,14 +203,15 @@ class Connection(WebSocket):
         if preamble:
             # Before a hook is told, which may close the connection at once.
             self._outbox.put(preamble)
-        self._hooks.tell(
-            ConnectionOpened(
-                id=self._id,
-                client=self._machine.client,
-                target=self._request.target,
-                remote_address=self.remote_address,
+        if self._hooks:
+            self._hooks.tell(
+                ConnectionOpened(
+                    id=self._id,
+                    client=self._machine.client,
+                    target=self._request.target,
+                    remote_address=self.remote_address,
+                )
             )
-        )
         nursery.start_soon(self._receive_task, leftover, afterwards)
 
     # Sending
@@ -400,7 +401,8 @@ class Connection(WebSocket):
             raise
         self._outbox.put_control(frame, ping.written)
         self._outbox.flush()
-        self._hooks.tell(PingSent(id=self._id))
+        if self._hooks:
+            self._hooks.tell(PingSent(id=self._id))
         return ping
 
     # Closing
@@ -590,7 +592,8 @@ class Connection(WebSocket):
             round_trip = self._pings.settle(event.payload)
             if round_trip is not None:
                 # Asked for, so it is not counted: any number of pings may be in flight.
-                self._hooks.tell(PongReceived(id=self._id, round_trip=round_trip))
+                if self._hooks:
+                    self._hooks.tell(PongReceived(id=self._id, round_trip=round_trip))
                 return True
         if not self._control_allowance.spend():
             return False
@@ -650,15 +653,16 @@ class Connection(WebSocket):
         finally:
             self._ended = True
             self._uptime = trio.current_time() - self._opened_at
-            self._hooks.tell(
-                ConnectionEnded(
-                    id=self._id,
-                    client=machine.client,
-                    reason=self._reason,
-                    uptime=self._uptime,
-                    statistics=self.statistics(),
+            if self._hooks:
+                self._hooks.tell(
+                    ConnectionEnded(
+                        id=self._id,
+                        client=machine.client,
+                        reason=self._reason,
+                        uptime=self._uptime,
+                        statistics=self.statistics(),
+                    )
                 )
-            )
             if self._end_waiters is not None:
                 self._end_waiters.unpark_all()
 

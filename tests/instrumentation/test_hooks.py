@@ -104,3 +104,8 @@ def test_what_is_no_mere_failure_gets_out() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Hooks([interrupted]).tell(PING)
+
+
+def test_hooks_are_true_where_anybody_is_told() -> None:
+    assert not Hooks(())
+    assert Hooks([print])
