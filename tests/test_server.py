@@ -267,7 +267,7 @@ async def test_a_handler_may_close_by_itself() -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_on_error_is_told_while_the_connection_is_open(is_async: bool) -> None:
+async def test_on_error_is_told_before_the_connection_is_closed(is_async: bool) -> None:
     told: list[tuple[str, Exception]] = []
 
     async def crash(ws: WebSocket) -> None:
@@ -315,6 +315,72 @@ async def test_an_on_error_that_fails_disturbs_nobody(caplog: pytest.LogCaptureF
             while server.connections:
                 await trio.testing.wait_all_tasks_blocked(0.01)
         assert [one.getMessage().partition(": ")[2] for one in caplog.records] == messages
+
+
+async def test_an_on_error_that_hangs_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def crash(ws: WebSocket) -> None:
+        raise KeyError("a bug")
+
+    async def hang(ws: WebSocket, error: Exception) -> None:
+        await trio.sleep_forever()
+
+    network = install(monkeypatch)
+    async with network.served(crash, on_error=hang, hooks=()):
+        async with trio_ws.connect(URL, heartbeat=None) as ws:
+            with pytest.raises(ConnectionClosedError, match="1011"):
+                await ws.receive()
+    assert trio.current_time() == pytest.approx(10)
+    assert [one.partition(": ")[2] for one in caplog.messages] == [
+        "on_error was not done within 10 s"
+    ]
+
+
+async def test_a_connection_whose_handler_outlives_it_is_not_open(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def linger(ws: WebSocket) -> None:
+        await ws.wait_closed()
+        await trio.sleep(5)
+
+    network = install(monkeypatch)
+    async with network.served(linger) as server:
+        async with trio_ws.connect(URL, heartbeat=None) as ws:
+            await ws.ping()
+            (only,) = server.connections
+        assert server.connections == ()
+        assert not server.close_connection(only.id)
+        # It still takes a place, until its handler is done.
+        assert server.statistics().connections == 1
+        await trio.sleep(6)
+        assert server.statistics().connections == 0
+
+
+async def test_the_registry_may_be_iterated_over_while_it_changes(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    network = install(monkeypatch)
+
+    async def come_and_go(pause: float) -> None:
+        while True:
+            async with trio_ws.connect(URL, heartbeat=None) as ws:
+                with trio.move_on_after(pause):
+                    await ws.wait_closed()
+
+    async with network.served(wait_for_the_end) as server, trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(come_and_go, 0.1 + number / 100)
+        closed = seen = 0
+        for _ in range(50):
+            for connection in server.connections:
+                await trio.sleep(0.01)
+                assert connection.statistics().uptime >= 0
+                closed += server.close_connection(connection.id)
+                seen += 1
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert 0 < closed < seen
 
 
 async def test_one_connection_is_closed_by_its_id() -> None:

@@ -88,7 +88,7 @@ class Timeouts:
       assembly_timeout: the connection is closed when an unfinished message makes no
         progress for this long.
       handler_grace: what a server gives a handler whose connection is gone and whose inbox
-        is read before it cancels the handler's scope.
+        is read before it cancels the handler's scope, and what it gives ``on_error``.
     """
 
     open_timeout: float = 10.0
