@@ -259,8 +259,9 @@ async def _outcome(ws: WebSocket, ping: PendingPing, timeout: float) -> _Outcome
         deadline = max(_silent_since(ws, ping), forgiven) + timeout
         with AwakeUntil(deadline):
             await ping.wait()
-        # What has arrived is read before it is judged.
-        await last_turns()
+        if ping.round_trip is None:
+            # What has arrived is read before it is judged.
+            await last_turns()
         if seconds_asleep() - asleep > ASLEEP:
             return _Outcome.ASLEEP
         if ping.round_trip is not None:
