@@ -39,45 +39,6 @@ def rejected(status: int, **headers: str) -> trio_ws.ConnectionRejected:
     return trio_ws.ConnectionRejected(trio_ws.Response.text(status, "", pairs))
 
 
-# Backoff
-
-
-def test_bounds_grow_and_stop_growing() -> None:
-    backoff = Backoff(initial=0.5, factor=2, maximum=60)
-    assert [backoff.bound(n) for n in range(1, 10)] == pytest.approx(
-        [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
-    )
-    assert backoff.bound(10**6) == 60
-    assert Backoff(factor=1, initial=3).bound(10**6) == pytest.approx(3)
-    assert Backoff(maximum=math.inf).bound(10**6) == math.inf
-
-
-def test_full_jitter_draws_from_the_whole_range() -> None:
-    assert Backoff(rng=lambda: 0.25).delay(3) == pytest.approx(0.5)
-    assert Backoff(jitter="none").delay(3) == pytest.approx(2)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"initial": 0},
-        {"initial": 100},
-        {"factor": 0.5},
-        {"maximum": math.nan},
-        {"jitter": "some"},
-        {"stable_after": -1},
-        {"max_attempts": 0},
-        {"max_elapsed": 0},
-        {"intensity": (-1, 1)},
-        {"intensity": (1, 0)},
-    ],
-    ids=str,
-)
-def test_nonsense_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="Backoff"):
-        Backoff(**options)
-
-
 # The client
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from typing import Unpack
 
-    from ._reconnect import Backoff, EventStream, OnConnect, TargetLike
+    from ._endpoints import TargetLike
+    from ._reconnect import Backoff, EventStream, OnConnect
     from ._websocket import BytesLike, PendingPing, Sendable
     from .classification import ShouldRetry
     from .instrumentation import Hook

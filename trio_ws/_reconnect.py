@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import inspect
 import math
-import random
 import socket
-from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import trio
 
+from ._backoff import DEFAULT_BACKOFF, Backoff, Sequence
 from ._client import DEFAULT_HOOKS, ConnectOptions, connected, supervised
 from ._dial import Stage
+from ._endpoints import Endpoint, Targets
 from ._errors import (
     ConnectionClosed,
     ConnectionRejected,
@@ -31,120 +31,38 @@ from ._errors import (
     InvalidURL,
     ProxyError,
 )
-from ._url import parse_url
+from ._events import Audience, EventStream
 from .classification import Failure, Verdict, default
-from .instrumentation import (
-    Connected,
-    Connecting,
-    Disconnected,
-    Hooks,
-    Stopped,
-    Waiting,
-)
-from .protocol.http import Headers
+from .instrumentation import Connected, Connecting, Disconnected, Stopped, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from types import TracebackType
     from typing import TypeAlias, Unpack
 
     from ._close import CloseReason
+    from ._endpoints import TargetLike
     from ._websocket import WebSocket
     from .classification import ShouldRetry
-    from .instrumentation import Hook, ReconnectEvent
-    from .protocol.http import HeadersLike
+    from .instrumentation import Hook
 
-    SingleTarget: TypeAlias = "str | Endpoint"
-    TargetLike: TypeAlias = (
-        SingleTarget | Sequence[SingleTarget] | Callable[[], Awaitable[SingleTarget]]
-    )
     OnConnect: TypeAlias = Callable[[WebSocket], Awaitable[object]]
 
-#: Seconds over which clients come back after 1012, "service restart" (the IANA registry).
-_RESTART_SPREAD: Final = (5.0, 30.0)
-#: Events that a stream holds before it drops the oldest.
-_EVENTS_HELD: Final = 100
+#: Everything about reconnecting can be had from here.
+__all__ = [
+    "DEFAULT_BACKOFF",
+    "Backoff",
+    "Client",
+    "ConnectionContext",
+    "Connections",
+    "Endpoint",
+    "EventStream",
+    "supervise",
+]
+
 #: What says that there is no connection. Anything else, from a user's callback, surfaces as
 #: itself when it is not to be retried.
 _FAILURES: Final = (HandshakeError, InvalidURL, OSError, ConnectionClosed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """How long to wait before the next attempt, and when to stop trying.
-
-    The n-th delay is at most ``initial * factor ** (n - 1)`` seconds and never over `maximum`.
-    The sequence starts again only after a connection that stayed open for `stable_after` seconds
-    and delivered something: a handshake is not success.
-
-    Attributes:
-      initial: seconds.
-      factor: by which the bound grows, at least 1.
-      maximum: seconds.
-      jitter: ``"full"`` draws each delay between 0 and its bound, so that clients that were cut
-        off together do not come back together; ``"none"`` takes the bound.
-      stable_after: seconds.
-      max_attempts: attempts in a sequence; ``None`` for no bound.
-      max_elapsed: seconds from the beginning of a sequence after which no attempt begins.
-      intensity: ``(n, seconds)``: more than *n* connections that were lost before they were
-        stable, within *seconds*, are a failure of their own kind. ``None`` for no bound.
-      rng: gives numbers from 0 to 1.
-    """
-
-    initial: float = 0.5
-    factor: float = 2.0
-    maximum: float = 60.0
-    jitter: Literal["full", "none"] = "full"
-    stable_after: float = 10.0
-    max_attempts: int | None = None
-    max_elapsed: float | None = None
-    intensity: tuple[int, float] | None = (5, 60.0)
-    rng: Callable[[], float] = field(default=random.random, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not (self.initial > 0 and self.maximum >= self.initial and self.factor >= 1):
-            raise ValueError(
-                "Backoff needs 0 < initial <= maximum and factor >= 1, not "
-                f"initial={self.initial!r}, maximum={self.maximum!r}, factor={self.factor!r}"
-            )
-        if self.jitter not in ("full", "none"):
-            raise ValueError(f"Backoff.jitter is 'full' or 'none', not {self.jitter!r}")
-        if not self.stable_after >= 0:
-            raise ValueError(f"Backoff.stable_after must not be negative: {self.stable_after!r}")
-        if self.max_attempts is not None and self.max_attempts < 1:
-            raise ValueError(f"Backoff.max_attempts must be at least 1: {self.max_attempts!r}")
-        if self.max_elapsed is not None and not self.max_elapsed > 0:
-            raise ValueError(f"Backoff.max_elapsed must be positive: {self.max_elapsed!r}")
-        if self.intensity is not None and not (self.intensity[0] >= 0 and self.intensity[1] > 0):
-            raise ValueError(f"Backoff.intensity must be (n >= 0, seconds > 0): {self.intensity!r}")
-
-    def bound(self, failures: int) -> float:
-        """The most that the delay after so many *failures* in a row can be, in seconds."""
-        try:
-            return min(self.maximum, self.initial * float(self.factor) ** (failures - 1))
-        except OverflowError:
-            return self.maximum
-
-    def delay(self, failures: int) -> float:
-        """A delay after so many *failures* in a row, at least 1, in seconds."""
-        bound = self.bound(failures)
-        return bound * self.rng() if self.jitter == "full" else bound
-
-
-DEFAULT_BACKOFF: Final = Backoff()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A URL with headers of its own, for targets that need them.
-
-    Attributes:
-      url: as for `connect`.
-      headers: sent besides those in the options, and instead of those of the same name.
-    """
-
-    url: str
-    headers: HeadersLike = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,61 +80,6 @@ class ConnectionContext:
     attempt: int
     target: str
     previous: CloseReason | None
-
-
-class EventStream(trio.abc.ReceiveChannel["ReconnectEvent"]):
-    """What happens to a `Client`, from the time it was asked for: iterate over it.
-
-    It holds 100 events; when nobody takes them, the oldest make room. It ends with the client.
-
-    Attributes:
-      dropped: events that made room.
-    """
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self._events: deque[ReconnectEvent] = deque()
-        self._waiters = trio.lowlevel.ParkingLot()
-        self._ended = False
-        self._closed = False
-
-    async def receive(self) -> ReconnectEvent:
-        """The next event. Cancellation: nothing is lost.
-
-        Raises:
-          trio.EndOfChannel: the client has ended.
-          trio.ClosedResourceError: the stream was closed.
-        """
-        await trio.lowlevel.checkpoint()
-        while not self._events:
-            if self._closed:
-                raise trio.ClosedResourceError
-            if self._ended:
-                raise trio.EndOfChannel
-            await self._waiters.park()
-        return self._events.popleft()
-
-    async def aclose(self) -> None:
-        """Take no more events."""
-        self._closed = True
-        self._events.clear()
-        self._waiters.unpark_all()
-        await trio.lowlevel.checkpoint()
-
-    def put(self, event: ReconnectEvent) -> None:
-        """Append an event."""
-        if self._closed:
-            return
-        if len(self._events) >= _EVENTS_HELD:
-            self._events.popleft()
-            self.dropped += 1
-        self._events.append(event)
-        self._waiters.unpark()
-
-    def end(self) -> None:
-        """No more will come."""
-        self._ended = True
-        self._waiters.unpark_all()
 
 
 @dataclass(slots=True)
@@ -274,40 +137,23 @@ class Client:
         hooks: Iterable[Hook] = DEFAULT_HOOKS,
         **options: Unpack[ConnectOptions],
     ) -> None:
-        if not callable(target):
-            # What is wrong for ever is said at once.
-            several = [target] if isinstance(target, str | Endpoint) else list(target)
-            if not several:
-                raise ValueError("there must be at least one target")
-            for one in several:
-                parse_url(one.url if isinstance(one, Endpoint) else one)
-            target = several
-        self._target = target
+        self._targets = Targets(target)
         self._on_connect = on_connect
         self._on_connect_timeout = on_connect_timeout
         self._backoff = backoff
         self._should_retry = should_retry
         self._hooks = tuple(hooks)
-        self._told = Hooks(self._hooks)
+        self._audience = Audience(self._hooks)
         self._options = options
-        self._streams: list[EventStream] = []
         self._nursery: trio.Nursery | None = None
-        self._ended = False
         self._scope: Any = None
         self._session: _Session | None = None
         self._waiting: trio.Event | None = None
         self._stopped: GaveUp | Literal["done"] | None = None
-        # The sequence of attempts under way.
-        self._attempt = 0
-        self._failures = 0
+        self._sequence = Sequence(backoff, now=0.0)
         self._resume_at = -math.inf
         self._stage = Stage.RESOLVE
-        self._since = 0.0
         self._lost_at = 0.0
-        self._short_lived: deque[float] = deque()
-        self._renewed = False
-        self._at_once_allowed = True
-        self._turn = 0
         self._number = 0
         self._shown = "?"
         self._previous: CloseReason | None = None
@@ -326,7 +172,8 @@ class Client:
             raise RuntimeError("a Client can be entered once")
         self._scope = self._running()
         await self._scope.__aenter__()
-        self._since = self._lost_at = trio.current_time()
+        self._lost_at = trio.current_time()
+        self._sequence = Sequence(self._backoff, now=self._lost_at)
         return self
 
     async def __aexit__(
@@ -345,9 +192,7 @@ class Client:
                 yield
         finally:
             self._nursery = self._session = None
-            self._ended = True
-            for stream in self._streams:
-                stream.end()
+            self._audience.end()
 
     # What users see
 
@@ -367,11 +212,7 @@ class Client:
 
     def events(self) -> EventStream:
         """What happens from now on, for whoever wants to watch."""
-        stream = EventStream()
-        if self._ended:
-            stream.end()
-        self._streams.append(stream)
-        return stream
+        return self._audience.stream()
 
     def retry_now(self) -> None:
         """Cut the present wait short, if there is one."""
@@ -417,40 +258,35 @@ class Client:
 
     async def _try_once(self) -> WebSocket:
         assert self._nursery is not None
-        self._attempt += 1
+        self._sequence.begin_attempt()
         self._stage = Stage.RESOLVE
-        endpoint = await self._choose()
-        self._shown = _shown(endpoint.url)
-        self._tell(Connecting(target=self._shown, attempt=self._attempt))
+        endpoint = await self._targets.choose()
+        self._shown = endpoint.shown
+        self._audience.tell(Connecting(target=self._shown, attempt=self._sequence.attempt))
         session: _Session = await self._nursery.start(self._hold, endpoint)
-        now = trio.current_time()
         self._session = session
         self._number += 1
-        offline = now - self._lost_at
-        again = self._number > 1
-        self._tell(
-            Connected(target=self._shown, attempt=self._attempt, offline=offline, again=again)
+        self._audience.tell(
+            Connected(
+                target=self._shown,
+                attempt=self._sequence.attempt,
+                offline=trio.current_time() - self._lost_at,
+                again=self._number > 1,
+            )
         )
         return session.ws
-
-    async def _choose(self) -> Endpoint:
-        if callable(self._target):
-            chosen = await self._target()
-        else:
-            chosen = self._target[self._turn % len(self._target)]
-        return chosen if isinstance(chosen, Endpoint) else Endpoint(chosen)
 
     async def _hold(self, endpoint: Endpoint, *, task_status: trio.TaskStatus[_Session]) -> None:
         """Connect, and hold the connection until it is let go."""
         options = self._options.copy()
-        options["headers"] = _merged(options.get("headers", ()), endpoint.headers)
+        options["headers"] = endpoint.merged_headers(options.get("headers", ()))
         async with connected(
             endpoint.url, hooks=self._hooks, on_stage=self._reached, **options
         ) as ws:
             await self._prepare(ws)
             context = ConnectionContext(
                 number=self._number + 1,
-                attempt=self._attempt,
+                attempt=self._sequence.attempt,
                 target=self._shown,
                 previous=self._previous,
             )
@@ -494,54 +330,48 @@ class Client:
         self._session = None
         self._previous = reason
         delivered = statistics.messages_received > 0 or statistics.latency is not None
-        self._tell(Disconnected(target=self._shown, reason=reason, open_for=open_for))
+        self._audience.tell(Disconnected(target=self._shown, reason=reason, open_for=open_for))
         self._lost_at = now
-        if open_for >= self._backoff.stable_after and delivered:
-            self._attempt = self._failures = 0
-            self._since = now
-            self._at_once_allowed = True
-            self._short_lived.clear()
-        else:
-            self._short_lived.append(now)
-        self._renewed = False
+        self._sequence.connection_lost(now, open_for=open_for, delivered=delivered)
         return Failure(
             stage=Stage.OPEN,
             exception=_ending_of(session.ws),
             reason=reason,
-            attempt=self._attempt,
-            elapsed=now - self._since,
+            attempt=self._sequence.attempt,
+            elapsed=self._sequence.elapsed(now),
             open_for=open_for,
         )
 
     def _failed_attempt(self, error: Exception) -> Failure:
         """What *error*, which ended an attempt, tells."""
         status = status_of(error)
-        failure = Failure(
+        return Failure(
             stage=stage_of(error, self._stage),
             exception=error,
             status=status,
             reason=error.reason if isinstance(error, ConnectionClosed) else None,
-            attempt=self._attempt,
-            elapsed=trio.current_time() - self._since,
+            attempt=self._sequence.attempt,
+            elapsed=self._sequence.elapsed(trio.current_time()),
             retry_after=retry_after_of(error),
-            may_renew=callable(self._target) and not self._renewed,
+            may_renew=self._sequence.may_renew(status) and self._targets.renewable,
         )
-        self._renewed = self._renewed or status in (401, 403)
-        return failure
 
     def _judge(self, failure: Failure) -> None:
         """Stop, or say when the next attempt is due."""
         verdict = self._verdict(failure)
-        self._turn += 1
-        self._failures += 1
+        self._targets.next_turn()
+        delay = self._sequence.delay_after(failure, verdict)
         if verdict is Verdict.DONE:
             self._stop("done", None)
             return
-        if verdict is Verdict.FATAL and not isinstance(failure.exception, _FAILURES):
-            # A callback's own: not about the connection.
-            raise failure.exception
-        delay = self._delay(failure, verdict)
-        problem = self._problem(failure, verdict, delay)
+        now = trio.current_time()
+        if verdict is Verdict.FATAL:
+            if not isinstance(failure.exception, _FAILURES):
+                # A callback's own: not about the connection.
+                raise failure.exception
+            problem: str | None = str(failure)
+        else:
+            problem = self._sequence.problem(failure, delay, now=now)
         if problem is not None:
             gave_up = GaveUp(
                 f"{self._shown}: {problem}", attempts=failure.attempt, elapsed=failure.elapsed
@@ -549,10 +379,15 @@ class Client:
             gave_up.__cause__ = failure.exception
             self._stop(gave_up, problem)
             return
-        self._tell(
-            Waiting(target=self._shown, delay=delay, attempt=self._attempt + 1, cause=str(failure))
+        self._audience.tell(
+            Waiting(
+                target=self._shown,
+                delay=delay,
+                attempt=self._sequence.attempt + 1,
+                cause=str(failure),
+            )
         )
-        self._resume_at = trio.current_time() + delay
+        self._resume_at = now + delay
 
     def _verdict(self, failure: Failure) -> Verdict:
         if failure.reason is not None and isinstance(failure.exception, trio.ClosedResourceError):
@@ -563,50 +398,11 @@ class Client:
             return judgement
         return Verdict.RETRY if judgement else Verdict.FATAL
 
-    def _problem(self, failure: Failure, verdict: Verdict, delay: float) -> str | None:
-        """Why no other attempt follows, if so."""
-        backoff = self._backoff
-        if verdict is Verdict.FATAL:
-            return str(failure)
-        if backoff.max_attempts is not None and self._attempt >= backoff.max_attempts:
-            return f"{_counted(self._attempt)} failed; the last: {failure}"
-        if backoff.max_elapsed is not None and failure.elapsed + delay >= backoff.max_elapsed:
-            return f"not connected within {backoff.max_elapsed:g} s; the last: {failure}"
-        if backoff.intensity is not None:
-            bound, seconds = backoff.intensity
-            while self._short_lived and self._short_lived[0] < trio.current_time() - seconds:
-                self._short_lived.popleft()
-            if len(self._short_lived) > bound:
-                return (
-                    f"{len(self._short_lived)} connections within {seconds:g} s were lost as soon "
-                    f"as they were open; the last: {failure}"
-                )
-        return None
-
-    def _delay(self, failure: Failure, verdict: Verdict) -> float:
-        backoff = self._backoff
-        delay = backoff.delay(self._failures)
-        if verdict is Verdict.RETRY_AT_ONCE and self._at_once_allowed:
-            self._at_once_allowed = False
-            delay = 0.0
-        if failure.reason is not None and failure.reason.code == 1012:
-            shortest, longest = _RESTART_SPREAD
-            delay = max(delay, shortest + (longest - shortest) * backoff.rng())
-        if failure.retry_after is not None:
-            # A floor; what the backoff draws on top keeps clients apart.
-            delay += failure.retry_after
-        return delay
-
-    # Telling
-
     def _stop(self, why: GaveUp | Literal["done"], cause: str | None) -> None:
         self._stopped = why
-        self._tell(Stopped(target=self._shown, attempts=self._attempt, cause=cause))
-
-    def _tell(self, event: ReconnectEvent) -> None:
-        for stream in self._streams:
-            stream.put(event)
-        self._told.tell(event)
+        self._audience.tell(
+            Stopped(target=self._shown, attempts=self._sequence.attempt, cause=cause)
+        )
 
 
 class Connections:
@@ -707,26 +503,6 @@ def _ending_of(ws: WebSocket) -> Exception:
     except (ConnectionClosed, trio.ClosedResourceError) as error:
         return error.with_traceback(None)
     raise AssertionError(f"{ws!r} has not ended")
-
-
-def _merged(common: HeadersLike, own: HeadersLike) -> Headers:
-    """Both, where *own* takes precedence."""
-    mine = Headers(own)
-    kept = [(name, value) for name, value in Headers(common).raw if name not in mine]
-    return Headers([*kept, *mine.raw])
-
-
-def _shown(url: str) -> str:
-    """*url* for people: without credentials, and without a query, which may hold a token."""
-    try:
-        return str(parse_url(url)).partition("?")[0]
-    except InvalidURL as error:
-        # A callable may bring anything.
-        return error.url
-
-
-def _counted(attempts: int) -> str:
-    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
 def stage_of(error: Exception, reached: Stage) -> Stage:
