@@ -495,7 +495,8 @@ async def test_what_is_known(network: Network, autojump_clock: MockClock) -> Non
         await trio.testing.wait_all_tasks_blocked()
         assert ws.is_connected
     kinds = [type(event).__name__ async for event in events]
-    assert kinds == ["Disconnected", "Waiting", "Connecting", "Connected"]
+    assert kinds[:4] == ["Disconnected", "Waiting", "Connecting", "Connected"]
+    assert kinds[4:] == ["Disconnected", "Stopped"]
 
 
 # At most once

@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,15 +15,23 @@ import trio.testing
 
 import trio_ws
 from trio_ws import Backoff, Client, ConnectionContext, Endpoint, Failure, GaveUp, Verdict
-from trio_ws.instrumentation import Connected, Connecting, Disconnected, Stopped, Waiting
+from trio_ws.instrumentation import (
+    Connected,
+    Connecting,
+    Disconnected,
+    ReconnectEvent,
+    Stopped,
+    Waiting,
+)
 
 from .network import URL, Network, echo, install
-from .sweeps import cancel_sweep
+from .sweeps import CancelAt, cancel_sweep
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from trio_ws import WebSocket
+    from trio_ws.instrumentation import Record
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "cannot connect: refused")
 SHORT = trio_ws.Timeouts(open_timeout=2, close_timeout=1)
@@ -484,7 +493,84 @@ async def test_a_lost_connection_reads_well_in_the_log(
         "ws://testserver/feed: attempt 1 in 1.0 s: 1006 (abnormal closure), the transport was cut",
         "ws://testserver/feed: attempt 2 in 2.0 s: cannot connect: refused",
         "ws://testserver/feed: connected again after 3.0 s",
+        "ws://testserver/feed: closed after 0.0 s: 1000 (normal closure), closed here",
+        "ws://testserver/feed: done",
     ]
+
+
+async def test_a_loss_is_told_when_it_happens(network: Network, autojump_clock: MockClock) -> None:
+    """Not when somebody asks for the next connection, which may be much later."""
+    told: list[tuple[float, object]] = []
+
+    def hook(record: Record) -> None:
+        if isinstance(record, ReconnectEvent):
+            told.append((trio.current_time(), record))
+
+    async with network.served(echo), Client(URL, backoff=EXACT, hooks=[hook]) as client:
+        ws = await client.next_connection()
+        assert ws is not None
+        await trio.sleep(20)
+        await network.cut()
+        await trio.sleep(100)
+        await client.next_connection()
+    assert [(when, type(event)) for when, event in told] == [
+        (0, Connecting),
+        (0, Connected),
+        (20, Disconnected),
+        (120, Waiting),
+        (121, Connecting),
+        (121, Connected),
+        (121, Disconnected),
+        (121, Stopped),
+    ]
+    again = told[5][1]
+    assert isinstance(again, Connected)
+    assert again.offline == 101
+
+
+@pytest.mark.parametrize("way", ["end", "exception", "cancellation"])
+async def test_leaving_is_told(network: Network, autojump_clock: MockClock, way: str) -> None:
+    events = None
+    async with network.served(echo):
+        with trio.move_on_after(10), suppress(KeyError):
+            async with Client(URL) as client:
+                events = client.events()
+                await client.next_connection()
+                if way == "exception":
+                    raise KeyError
+                if way == "cancellation":
+                    await trio.sleep_forever()
+    assert events is not None
+    told = [event async for event in events]
+    assert [type(event) for event in told] == [Connecting, Connected, Disconnected, Stopped]
+    disconnected, stopped = told[2], told[3]
+    assert isinstance(disconnected, Disconnected)
+    assert disconnected.by_choice
+    assert isinstance(stopped, Stopped)
+    assert stopped.cause is None
+
+
+async def test_every_loss_in_supervise_is_told_once(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    told: list[Record] = []
+    served = 0
+
+    async def server(ws: WebSocket) -> None:
+        nonlocal served
+        served += 1
+        await ws.aclose(1001 if served < 3 else 1000)
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.wait_closed()
+        await trio.testing.wait_all_tasks_blocked()
+        assert isinstance(told[-1], Disconnected)
+
+    async with network.served(server):
+        await trio_ws.supervise(handler, URL, hooks=[told.append])
+    losses = [record for record in told if isinstance(record, Disconnected)]
+    assert [loss.reason.code for loss in losses] == [1001, 1001, 1000]
+    assert not any(loss.by_choice for loss in losses)
 
 
 async def test_events_are_bounded(network: Network, autojump_clock: MockClock) -> None:
@@ -680,6 +766,38 @@ async def test_cancelling_at_any_point_leaves_nothing(network: Network) -> None:
             assert cancelled or rounds == 2
 
         assert await cancel_sweep(scenario, check, every_task=True) > 50
+
+
+async def test_asking_again_after_a_cancellation_anywhere_gives_one_connection(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    """Also where the asker is cancelled as the connection opens: it is the next one then."""
+
+    async def log_in(ws: WebSocket) -> None:
+        await ws.send("hello")
+        await ws.receive()
+
+    cancelled = True
+    step = 0
+    async with network.served(echo) as server:
+        while cancelled:
+            async with Client(URL, on_connect=log_in) as client:
+                with trio.CancelScope() as scope:
+                    instrument = CancelAt(None, scope, step)
+                    trio.lowlevel.add_instrument(instrument)
+                    try:
+                        await client.next_connection()
+                    finally:
+                        trio.lowlevel.remove_instrument(instrument)
+                cancelled = scope.cancelled_caught
+                ws = await client.next_connection()
+                assert ws is not None
+                assert ws.close_reason is None
+                await trio.testing.wait_all_tasks_blocked()
+                assert len(server.connections) == 1, f"cancelled at {step}"
+            await trio.testing.wait_all_tasks_blocked()
+            step += 1
+    assert step > 10
 
 
 @pytest.mark.parametrize("direction", ["send", "receive"])

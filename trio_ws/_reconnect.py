@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias, Unpack
 
     from ._close import CloseReason
+    from ._connection import Connection
     from ._endpoints import TargetLike
     from ._websocket import WebSocket
     from .classification import ShouldRetry
@@ -84,14 +85,15 @@ class ConnectionContext:
 
 @dataclass(slots=True)
 class _Session:
-    """One connection and the task that holds it."""
+    """One connection, from when `Client._hold` has opened it."""
 
-    ws: WebSocket
+    ws: Connection
     context: ConnectionContext
-    opened_at: float
-    #: The code to close with when it is let go.
-    code: int = 1000
-    let_go: trio.Event = field(default_factory=trio.Event)
+    #: Whether whoever asked for a connection has been given it.
+    taken: bool = False
+    #: Whether it was closed here, by choice; known once it has ended.
+    by_choice: bool = False
+    #: Its end is told, and its transport is closed.
     gone: trio.Event = field(default_factory=trio.Event)
 
 
@@ -192,6 +194,8 @@ class Client:
                 yield
         finally:
             self._nursery = self._session = None
+            if self._stopped is None:
+                self._stop("done", None)
             self._audience.end()
 
     # What users see
@@ -225,7 +229,14 @@ class Client:
             raise RuntimeError("use the client in an async with block: async with Client(...)")
         await trio.lowlevel.checkpoint()
         if self._stopped is None and self._session is not None:
-            self._judge(await self._end_session(self._session))
+            session = self._session
+            if not session.taken and session.ws.close_reason is None:
+                # Whoever asked for it was cancelled as it opened.
+                session.taken = True
+                return session.ws
+            await self._let_go()
+            self._session = None
+            self._judge(self._failure_of(session))
         while self._stopped is None:
             await self._pause()
             try:
@@ -264,39 +275,29 @@ class Client:
         self._shown = endpoint.shown
         self._audience.tell(Connecting(target=self._shown, attempt=self._sequence.attempt))
         session: _Session = await self._nursery.start(self._hold, endpoint)
-        self._session = session
-        self._number += 1
-        self._audience.tell(
-            Connected(
-                target=self._shown,
-                attempt=self._sequence.attempt,
-                offline=trio.current_time() - self._lost_at,
-                again=self._number > 1,
-            )
-        )
+        session.taken = True
         return session.ws
 
     async def _hold(self, endpoint: Endpoint, *, task_status: trio.TaskStatus[_Session]) -> None:
-        """Connect, and hold the connection until it is let go."""
+        """Connect, and hold the connection until it has ended, and that is told."""
         options = self._options.copy()
         options["headers"] = endpoint.merged_headers(options.get("headers", ()))
-        async with connected(
-            endpoint.url, hooks=self._hooks, on_stage=self._reached, **options
-        ) as ws:
-            await self._prepare(ws)
-            context = ConnectionContext(
-                number=self._number + 1,
-                attempt=self._sequence.attempt,
-                target=self._shown,
-                previous=self._previous,
-            )
-            session = _Session(ws, context, trio.current_time())
-            task_status.started(session)
-            try:
-                await session.let_go.wait()
-                await ws.aclose(session.code)
-            finally:
-                session.gone.set()
+        session: _Session | None = None
+        try:
+            async with connected(
+                endpoint.url, hooks=self._hooks, on_stage=self._reached, **options
+            ) as ws:
+                await self._prepare(ws)
+                session = self._opened(ws)
+                task_status.started(session)
+                try:
+                    await ws.wait_closed()
+                except trio.Cancelled:
+                    session.by_choice = ws.close_reason is None
+                    raise
+        finally:
+            if session is not None:
+                self._ended(session)
 
     async def _prepare(self, ws: WebSocket) -> None:
         if self._on_connect is None:
@@ -310,36 +311,59 @@ class Client:
     def _reached(self, stage: Stage) -> None:
         self._stage = stage
 
+    def _opened(self, ws: Connection) -> _Session:
+        self._number += 1
+        attempt = self._sequence.attempt
+        context = ConnectionContext(
+            number=self._number, attempt=attempt, target=self._shown, previous=self._previous
+        )
+        self._session = session = _Session(ws, context)
+        offline = trio.current_time() - self._lost_at
+        self._audience.tell(
+            Connected(target=self._shown, attempt=attempt, offline=offline, again=self._number > 1)
+        )
+        return session
+
+    def _ended(self, session: _Session) -> None:
+        """Take note that the connection has ended, and its transport is closed."""
+        statistics = session.ws.statistics()
+        reason = session.ws.close_reason
+        assert reason is not None
+        session.by_choice = session.by_choice or session.ws.closed_here
+        self._previous = reason
+        self._lost_at = now = trio.current_time()
+        self._sequence.connection_lost(
+            now,
+            open_for=statistics.uptime,
+            delivered=statistics.messages_received > 0 or statistics.latency is not None,
+        )
+        self._audience.tell(
+            Disconnected(
+                target=self._shown,
+                reason=reason,
+                open_for=statistics.uptime,
+                by_choice=session.by_choice,
+            )
+        )
+        session.gone.set()
+
     async def _let_go(self, code: int = 1000) -> None:
         """Close the present connection, and wait until its transport is closed."""
         if self._session is not None:
-            self._session.code = code
-            self._session.let_go.set()
+            await self._session.ws.aclose(code)
             await self._session.gone.wait()
 
     # Judging
 
-    async def _end_session(self, session: _Session) -> Failure:
-        """See the connection off; return why another is needed."""
-        await self._let_go()
-        now = trio.current_time()
-        statistics = session.ws.statistics()
-        open_for = statistics.uptime
-        reason = session.ws.close_reason
-        assert reason is not None
-        self._session = None
-        self._previous = reason
-        delivered = statistics.messages_received > 0 or statistics.latency is not None
-        self._audience.tell(Disconnected(target=self._shown, reason=reason, open_for=open_for))
-        self._lost_at = now
-        self._sequence.connection_lost(now, open_for=open_for, delivered=delivered)
+    def _failure_of(self, session: _Session) -> Failure:
+        """Why another connection is needed than that of *session*."""
         return Failure(
             stage=Stage.OPEN,
             exception=_ending_of(session.ws),
-            reason=reason,
+            reason=session.ws.close_reason,
             attempt=self._sequence.attempt,
-            elapsed=self._sequence.elapsed(now),
-            open_for=open_for,
+            elapsed=self._sequence.elapsed(trio.current_time()),
+            open_for=session.ws.statistics().uptime,
         )
 
     def _failed_attempt(self, error: Exception) -> Failure:
