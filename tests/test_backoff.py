@@ -185,6 +185,48 @@ def test_a_stable_connection_makes_up_for_short_lived_ones() -> None:
     assert attempts.problem(closed(1001), 1, now=103) is None
 
 
+# What is no failure
+
+
+def test_connections_closed_by_choice_are_no_failures() -> None:
+    attempts = sequence(max_attempts=3, intensity=(2, 60), max_elapsed=30)
+    for now in range(100, 120):
+        attempts.begin_attempt()
+        attempts.connection_closed(now, delivered=False)
+        assert attempts.delay_after_choice() == 1, "it does not grow"
+    assert attempts.attempt == 0
+    attempts.begin_attempt()
+    assert attempts.problem(refused(), 1, now=120) is None
+    assert attempts.delay_after(refused(), RETRY) == 1
+
+
+def test_one_closed_by_choice_after_it_delivered_makes_up_for_failures() -> None:
+    attempts = sequence(max_attempts=2)
+    attempts.begin_attempt()
+    assert attempts.delay_after(refused(), RETRY) == 1
+    attempts.begin_attempt()
+    attempts.connection_closed(150, delivered=True)
+    assert attempts.attempt == attempts.elapsed(150) == 0
+    assert attempts.delay_after(refused(), RETRY) == 1
+
+
+def test_one_closed_by_choice_that_gave_nothing_changes_nothing() -> None:
+    attempts = sequence()
+    attempts.begin_attempt()
+    assert attempts.delay_after(refused(), RETRY) == 1
+    attempts.begin_attempt()
+    attempts.connection_closed(150, delivered=False)
+    assert attempts.attempt == 1
+    assert attempts.delay_after(refused(), RETRY) == 2
+
+
+def test_a_cancelled_attempt_does_not_count() -> None:
+    attempts = sequence()
+    attempts.begin_attempt()
+    attempts.drop_attempt()
+    assert attempts.attempt == 0
+
+
 # Credentials
 
 

@@ -43,6 +43,13 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     return install(monkeypatch)
 
 
+async def read_out(ws: WebSocket) -> None:
+    """Receive until the connection has ended."""
+    with suppress(trio_ws.ConnectionClosed):
+        while True:
+            await ws.receive()
+
+
 def rejected(status: int, **headers: str) -> trio_ws.ConnectionRejected:
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
     return trio_ws.ConnectionRejected(trio_ws.Response.text(status, "", pairs))
@@ -89,6 +96,38 @@ async def test_asking_for_the_next_closes_the_one_before(
         assert first.close_reason is not None
         assert second.close_reason is None
     assert codes == [1000, 1000]
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["aclose", "next"])
+async def test_one_request_per_connection_goes_on_for_ever(
+    network: Network, autojump_clock: MockClock, closes: bool
+) -> None:
+    def never(failure: Failure) -> bool:
+        raise AssertionError("what is closed by choice is no failure")
+
+    backoff = Backoff(jitter="none", initial=1, max_attempts=3, max_elapsed=5)
+    turns = 0
+    async with network.served(echo), Client(URL, backoff=backoff, should_retry=never) as client:
+        async for ws in client.connections():
+            await ws.send("request")
+            assert await ws.receive() == "request"
+            if closes:
+                await ws.aclose()
+            turns += 1
+            if turns == 20:
+                break
+    assert network.attempts == pytest.approx(list(range(20))), "the backoff's first step each"
+
+
+async def test_a_target_that_was_left_by_choice_keeps_its_turn(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async with network.served(echo), Client([URL, "ws://other/"], backoff=EXACT) as client:
+        await client.next_connection()
+        await client.next_connection()
+        await network.cut()
+        await client.next_connection()
+    assert network.urls == [URL, URL, "ws://other/"]
 
 
 async def test_it_is_used_in_an_async_with_block_once(network: Network) -> None:
@@ -262,13 +301,11 @@ async def test_accept_then_close_is_not_success(
     async with network.served(handler), Client(URL) as client:
         with trio.move_on_after(2):
             async for ws in client.connections():
-                await ws.wait_closed()
+                await read_out(ws)
         assert len(network.attempts) <= 20
         with pytest.raises(GaveUp, match="lost as soon as they were open"):
-            while True:
-                ws_or_none = await client.next_connection()
-                assert ws_or_none is not None
-                await ws_or_none.wait_closed()
+            async for ws in client.connections():
+                await read_out(ws)
     assert len(network.attempts) <= 7, "5 may be lost within a minute, and their successor"
 
 
@@ -781,7 +818,7 @@ async def test_asking_again_after_a_cancellation_anywhere_gives_one_connection(
     step = 0
     async with network.served(echo) as server:
         while cancelled:
-            async with Client(URL, on_connect=log_in) as client:
+            async with Client(URL, on_connect=log_in, backoff=Backoff(max_attempts=1)) as client:
                 with trio.CancelScope() as scope:
                     instrument = CancelAt(None, scope, step)
                     trio.lowlevel.add_instrument(instrument)
@@ -795,6 +832,8 @@ async def test_asking_again_after_a_cancellation_anywhere_gives_one_connection(
                 assert ws.close_reason is None
                 await trio.testing.wait_all_tasks_blocked()
                 assert len(server.connections) == 1, f"cancelled at {step}"
+                assert client.context is not None
+                assert client.context.attempt == 1, "a cancelled attempt does not count"
             await trio.testing.wait_all_tasks_blocked()
             step += 1
     assert step > 10

@@ -112,8 +112,12 @@ class Sequence:
         """Count one more attempt."""
         self.attempt += 1
 
+    def drop_attempt(self) -> None:
+        """The attempt under way was cancelled, so it says nothing about the other side."""
+        self.attempt -= 1
+
     def connection_lost(self, now: float, *, open_for: float, delivered: bool) -> None:
-        """Take note of a connection's end. A stable one's begins the sequence again.
+        """Take note that a connection was lost. A stable one begins the sequence again.
 
         Args:
           now: when.
@@ -122,12 +126,27 @@ class Sequence:
         """
         self._refused = False
         if open_for >= self._backoff.stable_after and delivered:
-            self.attempt = self._failures = 0
-            self._since = now
-            self._at_once_allowed = True
-            self._short_lived.clear()
+            self._begin_again(now)
         else:
             self._short_lived.append(now)
+
+    def connection_closed(self, now: float, *, delivered: bool) -> None:
+        """Take note that a connection was closed here, by choice: no failure, however short.
+
+        One that delivered has done what was wanted of it, and begins the sequence again; one
+        that did not is as if it had never been.
+        """
+        self._refused = False
+        if delivered:
+            self._begin_again(now)
+        else:
+            self.drop_attempt()
+
+    def _begin_again(self, now: float) -> None:
+        self.attempt = self._failures = 0
+        self._since = now
+        self._at_once_allowed = True
+        self._short_lived.clear()
 
     def may_renew(self, status: int | None) -> bool:
         """Whether other credentials may do, since these are the first that were refused.
@@ -138,6 +157,13 @@ class Sequence:
         first = not self._refused
         self._refused = self._refused or status in _CREDENTIALS_REFUSED
         return first
+
+    def delay_after_choice(self) -> float:
+        """Seconds between a connection that was closed here and the next: the first step.
+
+        It never grows, but a loop that closes what it gets does not make a client hammer.
+        """
+        return self._backoff.delay(1)
 
     def delay_after(self, failure: Failure, verdict: Verdict) -> float:
         """Count *failure*; return the seconds to wait before the next attempt, if there is one."""

@@ -20,6 +20,7 @@ import trio
 
 from ._backoff import DEFAULT_BACKOFF, Backoff, Sequence
 from ._client import DEFAULT_HOOKS, ConnectOptions, connected, supervised
+from ._close import ClosedBy, CloseReason
 from ._dial import Stage
 from ._endpoints import Endpoint, Targets
 from ._errors import (
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeAlias, Unpack
 
-    from ._close import CloseReason
     from ._connection import Connection
     from ._endpoints import TargetLike
     from ._websocket import WebSocket
@@ -64,6 +64,8 @@ __all__ = [
 #: What says that there is no connection. Anything else, from a user's callback, surfaces as
 #: itself when it is not to be retried.
 _FAILURES: Final = (HandshakeError, InvalidURL, OSError, ConnectionClosed)
+#: How a connection ends whose tasks are cancelled.
+_CANCELLED: Final = CloseReason(1001, "", ClosedBy.LOCAL, clean=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +205,9 @@ class Client:
     def connections(self) -> Connections:
         """The connections, one after the other: iterate over it with ``async for``.
 
-        Asking for the next closes the one before, if it is still open. Iteration ends when the
+        Asking for the next closes the one before, if it is still open. One that was closed here,
+        so or by `WebSocket.aclose`, is no failure: ``should_retry`` is not asked, nothing is
+        counted, and the next comes after the backoff's first delay at most. Iteration ends when the
         server closed with 1000, or whatever else ``should_retry`` calls done.
 
         Raises:
@@ -236,13 +240,23 @@ class Client:
                 return session.ws
             await self._let_go()
             self._session = None
-            self._judge(self._failure_of(session))
+            if session.by_choice:
+                delay = self._sequence.delay_after_choice()
+                self._wait(delay, cause=str(session.ws.close_reason))
+            else:
+                self._judge(self._failure_of(session))
         while self._stopped is None:
             await self._pause()
+            number = self._number
             try:
                 return await self._try_once()
             except Exception as error:
                 failure = self._failed_attempt(error)
+            except BaseException:
+                if self._number == number:
+                    # Cancelled before there was a connection, whose end would count instead.
+                    self._sequence.drop_attempt()
+                raise
             self._judge(failure)
         if isinstance(self._stopped, GaveUp):
             raise self._stopped
@@ -293,7 +307,8 @@ class Client:
                 try:
                     await ws.wait_closed()
                 except trio.Cancelled:
-                    session.by_choice = ws.close_reason is None
+                    # The connection's own task may have been cancelled first.
+                    session.by_choice = ws.close_reason in (None, _CANCELLED)
                     raise
         finally:
             if session is not None:
@@ -332,11 +347,11 @@ class Client:
         session.by_choice = session.by_choice or session.ws.closed_here
         self._previous = reason
         self._lost_at = now = trio.current_time()
-        self._sequence.connection_lost(
-            now,
-            open_for=statistics.uptime,
-            delivered=statistics.messages_received > 0 or statistics.latency is not None,
-        )
+        delivered = statistics.messages_received > 0 or statistics.latency is not None
+        if session.by_choice:
+            self._sequence.connection_closed(now, delivered=delivered)
+        else:
+            self._sequence.connection_lost(now, open_for=statistics.uptime, delivered=delivered)
         self._audience.tell(
             Disconnected(
                 target=self._shown,
@@ -403,24 +418,22 @@ class Client:
             gave_up.__cause__ = failure.exception
             self._stop(gave_up, problem)
             return
-        self._audience.tell(
-            Waiting(
-                target=self._shown,
-                delay=delay,
-                attempt=self._sequence.attempt + 1,
-                cause=str(failure),
-            )
-        )
-        self._resume_at = now + delay
+        self._wait(delay, cause=str(failure))
 
     def _verdict(self, failure: Failure) -> Verdict:
-        if failure.reason is not None and isinstance(failure.exception, trio.ClosedResourceError):
-            # Closed here, and yet the next connection is asked for.
-            return Verdict.RETRY
         judgement = self._should_retry(failure)
         if isinstance(judgement, Verdict):
             return judgement
         return Verdict.RETRY if judgement else Verdict.FATAL
+
+    def _wait(self, delay: float, *, cause: str) -> None:
+        """Let the next attempt begin after *delay* seconds."""
+        self._resume_at = trio.current_time() + delay
+        self._audience.tell(
+            Waiting(
+                target=self._shown, delay=delay, attempt=self._sequence.attempt + 1, cause=cause
+            )
+        )
 
     def _stop(self, why: GaveUp | Literal["done"], cause: str | None) -> None:
         self._stopped = why

@@ -72,8 +72,8 @@ class Failure:
 
     Attributes:
       stage: how far it had come.
-      exception: whatever was raised. `ConnectionClosed`, or ``trio.ClosedResourceError`` where
-        it was closed here, for a connection that was open.
+      exception: whatever was raised; `ConnectionClosed` for a connection that was open. One that
+        was closed here, by choice, is no failure.
       status: the HTTP status, where the server or the proxy answered with one.
       reason: the close reason, where the connection had been open.
       attempt: attempts since the last stable connection, this one included.
