@@ -20,7 +20,10 @@ def exact(**options: Any) -> Backoff:
 
 
 def sequence(**options: Any) -> Sequence:
-    return Sequence(exact(**options), now=100.0)
+    """A sequence whose clock runs from 100 on."""
+    attempts = Sequence(exact(**options))
+    attempts.start_clock(100)
+    return attempts
 
 
 def refused(**known: Any) -> Failure:
@@ -163,6 +166,19 @@ def test_a_stable_connection_begins_the_time_again() -> None:
     attempts = sequence()
     stable(attempts, 200)
     assert attempts.elapsed(203) == 3
+    attempts.stop_clock(203)
+    stable(attempts, 300)
+    assert attempts.elapsed(300) == 0
+
+
+def test_only_the_time_in_which_a_connection_is_sought_counts() -> None:
+    attempts = sequence()
+    attempts.stop_clock(104)
+    assert attempts.elapsed(3704) == 4
+    short(attempts, 3704)
+    assert attempts.elapsed(3705) == 4
+    attempts.start_clock(5000)
+    assert attempts.elapsed(5002) == 6
 
 
 def test_too_many_short_lived_connections_are_a_problem() -> None:

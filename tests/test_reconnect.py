@@ -392,6 +392,20 @@ async def test_elapsed_time_is_bounded(network: Network, autojump_clock: MockClo
     assert network.attempts == pytest.approx([0, 1, 3]), "none begins after the bound"
 
 
+async def test_time_with_a_connection_is_not_time_without_one(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    """An hour with a connection that delivered nothing, and then one that nobody asks for."""
+    backoff = Backoff(jitter="none", initial=1, max_elapsed=10)
+    async with network.served(echo), Client(URL, backoff=backoff, heartbeat=None) as client:
+        for _ in range(2):
+            await client.next_connection()
+            await trio.sleep(3600)
+            await network.cut()
+            await trio.sleep(3600)
+        assert await client.next_connection()
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after_is_a_floor(
     network: Network, autojump_clock: MockClock, status: int

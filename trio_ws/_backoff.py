@@ -39,7 +39,8 @@ class Backoff:
         off together do not come back together; ``"none"`` takes the bound.
       stable_after: seconds.
       max_attempts: attempts in a sequence; ``None`` for no bound.
-      max_elapsed: seconds from the beginning of a sequence after which no attempt begins.
+      max_elapsed: seconds spent on attempts and waits in a sequence, after which no attempt
+        begins; time with a connection, or in which none is asked for, does not count.
       intensity: ``(n, seconds)``: more than *n* connections that were lost before they were
         stable, within *seconds*, are a failure of their own kind. ``None`` for no bound.
       rng: gives numbers from 0 to 1.
@@ -95,18 +96,28 @@ class Sequence:
       attempt: the number of the attempt under way, or else of the last.
     """
 
-    def __init__(self, backoff: Backoff, *, now: float) -> None:
+    def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
         self.attempt = 0
         self._failures = 0
-        self._since = now
+        self._spent = 0.0
+        self._since: float | None = None
         self._short_lived: deque[float] = deque()
         self._at_once_allowed = True
         self._refused = False
 
+    def start_clock(self, now: float) -> None:
+        """From *now* on a connection is sought: that is what ``max_elapsed`` bounds."""
+        self._since = now
+
+    def stop_clock(self, now: float) -> None:
+        """One is there, or nobody wants one for now."""
+        self._spent = self.elapsed(now)
+        self._since = None
+
     def elapsed(self, now: float) -> float:
-        """Seconds since the sequence began."""
-        return now - self._since
+        """Seconds that have been spent on seeking a connection."""
+        return self._spent + (0.0 if self._since is None else now - self._since)
 
     def begin_attempt(self) -> None:
         """Count one more attempt."""
@@ -144,7 +155,9 @@ class Sequence:
 
     def _begin_again(self, now: float) -> None:
         self.attempt = self._failures = 0
-        self._since = now
+        self._spent = 0.0
+        if self._since is not None:
+            self._since = now
         self._at_once_allowed = True
         self._short_lived.clear()
 

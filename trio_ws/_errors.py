@@ -197,7 +197,7 @@ class GaveUp(TrioWSError):
 
     Attributes:
       attempts: attempts since the last stable connection.
-      elapsed: seconds since then.
+      elapsed: seconds that they and the waits between them took.
     """
 
     def __init__(self, problem: str, *, attempts: int, elapsed: float) -> None:

@@ -144,7 +144,6 @@ class Client:
         self._targets = Targets(target)
         self._on_connect = on_connect
         self._on_connect_timeout = on_connect_timeout
-        self._backoff = backoff
         self._should_retry = should_retry
         self._hooks = tuple(hooks)
         self._audience = Audience(self._hooks)
@@ -154,7 +153,7 @@ class Client:
         self._session: _Session | None = None
         self._waiting: trio.Event | None = None
         self._stopped: GaveUp | Literal["done"] | None = None
-        self._sequence = Sequence(backoff, now=0.0)
+        self._sequence = Sequence(backoff)
         self._resume_at = -math.inf
         self._stage = Stage.RESOLVE
         self._lost_at = 0.0
@@ -177,7 +176,6 @@ class Client:
         self._scope = self._running()
         await self._scope.__aenter__()
         self._lost_at = trio.current_time()
-        self._sequence = Sequence(self._backoff, now=self._lost_at)
         return self
 
     async def __aexit__(
@@ -232,6 +230,13 @@ class Client:
         if self._nursery is None:
             raise RuntimeError("use the client in an async with block: async with Client(...)")
         await trio.lowlevel.checkpoint()
+        self._sequence.start_clock(trio.current_time())
+        try:
+            return await self._next()
+        finally:
+            self._sequence.stop_clock(trio.current_time())
+
+    async def _next(self) -> WebSocket | None:
         if self._stopped is None and self._session is not None:
             session = self._session
             if not session.taken and session.ws.close_reason is None:
