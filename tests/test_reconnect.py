@@ -130,6 +130,20 @@ async def test_a_target_that_was_left_by_choice_keeps_its_turn(
     assert network.urls == [URL, URL, "ws://other/"]
 
 
+async def test_one_task_at_a_time_waits_for_the_next_connection(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    network.delay = 1
+    async with network.served(echo) as server, Client(URL) as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.next_connection)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match="next connection"):
+                async for _ in client.connections():
+                    raise AssertionError
+        assert len(server.connections) == 1
+
+
 async def test_it_is_used_in_an_async_with_block_once(network: Network) -> None:
     client = Client(URL)
     with pytest.raises(RuntimeError, match="async with"):

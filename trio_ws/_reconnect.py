@@ -151,6 +151,7 @@ class Client:
         self._nursery: trio.Nursery | None = None
         self._scope: Any = None
         self._session: _Session | None = None
+        self._sought = False
         self._waiting: trio.Event | None = None
         self._stopped: GaveUp | Literal["done"] | None = None
         self._sequence = Sequence(backoff)
@@ -226,14 +227,25 @@ class Client:
             self._waiting.set()
 
     async def next_connection(self) -> WebSocket | None:
-        """The next connection, or ``None`` when there is nothing more to do; see `connections`."""
+        """The next connection, or ``None`` when there is nothing more to do; see `connections`.
+
+        Raises:
+          GaveUp: as there.
+          trio.BusyResourceError: another task is waiting for the next connection.
+
+        Cancellation: nothing is lost; a connection that opens just then is the next one.
+        """
         if self._nursery is None:
             raise RuntimeError("use the client in an async with block: async with Client(...)")
-        await trio.lowlevel.checkpoint()
+        if self._sought:
+            raise trio.BusyResourceError("another task is waiting for the next connection")
+        self._sought = True
         self._sequence.start_clock(trio.current_time())
         try:
+            await trio.lowlevel.checkpoint()
             return await self._next()
         finally:
+            self._sought = False
             self._sequence.stop_clock(trio.current_time())
 
     async def _next(self) -> WebSocket | None:
