@@ -201,6 +201,14 @@ def test_a_stable_connection_makes_up_for_short_lived_ones() -> None:
     assert attempts.problem(closed(1001), 1, now=103) is None
 
 
+@pytest.mark.parametrize(("intensity", "held"), [(None, 0), ((2, 60), 3)])
+def test_short_lived_connections_cost_no_memory(intensity: Any, held: int) -> None:
+    attempts = sequence(intensity=intensity)
+    for now in range(1000):
+        short(attempts, now)
+    assert len(attempts._short_lived) == held
+
+
 # What is no failure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import trio
 import trio.testing
@@ -59,6 +61,16 @@ async def test_who_waits_is_woken() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert got == [event(1)]
         audience.end()
+
+
+async def test_a_stream_that_was_dropped_is_forgotten() -> None:
+    audience = Audience([])
+    for _ in range(10):
+        audience.stream()
+        await audience.stream().aclose()
+    kept = audience.stream()
+    gc.collect()
+    assert list(audience._streams) == [kept]
 
 
 async def test_a_closed_stream_takes_nothing_and_says_so() -> None:

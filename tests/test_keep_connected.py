@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from trio_ws import (
     ConnectionClosedOK,
     GaveUp,
     OfflineQueue,
+    Verdict,
     keep_connected,
 )
 
@@ -373,6 +375,24 @@ async def test_giving_up_reaches_everybody(network: Network, autojump_clock: Moc
             with pytest.raises(GaveUp):
                 await ws.receive()
         assert "1006" in repr(ws)
+
+
+@pytest.mark.parametrize("verdict", list(Verdict)[-2:])
+async def test_what_is_raised_again_and_again_does_not_grow(
+    network: Network, autojump_clock: MockClock, verdict: Verdict
+) -> None:
+    error: Exception | None = None
+    async with (
+        network.served(echo),
+        keep_connected(URL, should_retry=lambda _: verdict) as ws,
+    ):
+        await lose(network, ws)
+        for _ in range(50):
+            with pytest.raises((GaveUp, ConnectionClosedOK)) as caught:
+                await ws.receive()
+            error = caught.value
+    assert error is not None
+    assert len(traceback.extract_tb(error.__traceback__)) < 10
 
 
 async def test_the_first_connection_s_failure_leaves_as_itself(

@@ -102,7 +102,9 @@ class Sequence:
         self._failures = 0
         self._spent = 0.0
         self._since: float | None = None
-        self._short_lived: deque[float] = deque()
+        # When the last of them were lost: as many as it takes to break the bound.
+        longest = 0 if backoff.intensity is None else backoff.intensity[0] + 1
+        self._short_lived: deque[float] = deque(maxlen=longest)
         self._at_once_allowed = True
         self._refused = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 import trio
 
@@ -78,7 +79,8 @@ class Audience:
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
         self._hooks = Hooks(hooks)
-        self._streams: list[EventStream] = []
+        # Weak: nobody can take events from a stream that was dropped, closed or not.
+        self._streams: WeakSet[EventStream] = WeakSet()
         self._ended = False
 
     def stream(self) -> EventStream:
@@ -86,7 +88,7 @@ class Audience:
         stream = EventStream()
         if self._ended:
             stream.end()
-        self._streams.append(stream)
+        self._streams.add(stream)
         return stream
 
     def tell(self, event: ReconnectEvent) -> None:

@@ -23,6 +23,7 @@ from .protocol.machine import encode_close
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
+    from types import TracebackType
     from typing import Unpack
 
     from ._endpoints import TargetLike
@@ -151,6 +152,7 @@ class ReconnectingWebSocket(WebSocket):
         self._running = trio.CancelScope()
         self._reason: CloseReason | None = None
         self._error: Exception | None = None
+        self._traceback: TracebackType | None = None
         self._receiving = False
         # Of the connections that have ended.
         self._past: WebSocketStatistics | None = None
@@ -213,6 +215,7 @@ class ReconnectingWebSocket(WebSocket):
         if self._reason is None:
             self._reason = reason
             self._error = error if error is not None else ConnectionClosedOK(reason)
+            self._traceback = self._error.__traceback__
         self._queue.clear()
         self._queue_size = 0
         self._changed.unpark_all()
@@ -231,7 +234,8 @@ class ReconnectingWebSocket(WebSocket):
     def _closed(self) -> Exception:
         if self._error is None:
             return trio.ClosedResourceError(f"the connection is closed: {self._reason}")
-        return self._error
+        # Else the traceback of the time before would grow.
+        return self._error.with_traceback(self._traceback)
 
     async def _wait_current(self) -> WebSocket:
         """The open connection, when there is one again."""

@@ -276,7 +276,8 @@ class Client:
                 raise
             self._judge(failure)
         if isinstance(self._stopped, GaveUp):
-            raise self._stopped
+            # Else the traceback of the time before would grow.
+            raise self._stopped.with_traceback(None)
         return None
 
     @property
