@@ -76,6 +76,7 @@ def test_full_jitter_draws_from_the_whole_range() -> None:
         {"max_elapsed": 0},
         {"intensity": (-1, 1)},
         {"intensity": (1, 0)},
+        {"max_retry_after": -1},
     ],
     ids=str,
 )
@@ -132,6 +133,12 @@ def test_a_restart_does_not_shorten_a_delay() -> None:
 
 def test_retry_after_is_added_to_what_the_backoff_draws() -> None:
     assert sequence().delay_after(refused(retry_after=30.0), RETRY) == 31
+
+
+def test_a_server_cannot_park_a_client_for_longer_than_the_bound() -> None:
+    assert sequence().delay_after(refused(retry_after=1e12), RETRY) == 3601
+    attempts = sequence(max_retry_after=60)
+    assert attempts.delay_after(refused(retry_after=61.0), RETRY) == 61
 
 
 # When to stop

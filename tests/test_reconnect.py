@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
 import errno
 import logging
 import math
@@ -431,6 +433,41 @@ async def test_retry_after_is_a_floor(
     async with network.served(echo), Client(URL) as client:
         await client.next_connection()
     assert 30 <= network.attempts[1] <= 30.5
+
+
+async def test_retry_after_may_be_a_date(network: Network, autojump_clock: MockClock) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    later = email.utils.format_datetime(now + datetime.timedelta(seconds=100), usegmt=True)
+    answers = [trio_ws.Response.text(503, "Full\n", [("Retry-After", later)]), None]
+
+    async def process_request(request: trio_ws.Request) -> trio_ws.Response | None:
+        return answers.pop(0)
+
+    async with (
+        network.served(echo, process_request=process_request),
+        Client(URL, backoff=EXACT) as client,
+    ):
+        assert await client.next_connection()
+    # The date is by the wall clock, which goes on, and in whole seconds.
+    assert 50 < network.attempts[1] <= 101
+
+
+@pytest.mark.parametrize(
+    ("value", "waits"),
+    [
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", 1),
+        ("9" * 400, 1),
+        ("9" * 300, 3601),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3601),
+    ],
+)
+async def test_no_retry_after_crashes_a_client_or_parks_it_for_ever(
+    network: Network, autojump_clock: MockClock, value: str, waits: float
+) -> None:
+    network.failures = [rejected(503, Retry_After=value)]
+    async with network.served(echo), Client(URL, backoff=EXACT) as client:
+        assert await client.next_connection()
+    assert network.attempts == pytest.approx([0, waits])
 
 
 async def test_after_a_restart_clients_come_back_spread(

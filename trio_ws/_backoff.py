@@ -43,6 +43,8 @@ class Backoff:
         begins; time with a connection, or in which none is asked for, does not count.
       intensity: ``(n, seconds)``: more than *n* connections that were lost before they were
         stable, within *seconds*, are a failure of their own kind. ``None`` for no bound.
+      max_retry_after: seconds up to which a server's ``Retry-After`` is honoured; one that asks
+        for more gets as many.
       rng: gives numbers from 0 to 1.
     """
 
@@ -54,6 +56,7 @@ class Backoff:
     max_attempts: int | None = None
     max_elapsed: float | None = None
     intensity: tuple[int, float] | None = (5, 60.0)
+    max_retry_after: float = 3600.0
     rng: Callable[[], float] = field(default=random.random, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +75,10 @@ class Backoff:
             raise ValueError(f"Backoff.max_elapsed must be positive: {self.max_elapsed!r}")
         if self.intensity is not None and not (self.intensity[0] >= 0 and self.intensity[1] > 0):
             raise ValueError(f"Backoff.intensity must be (n >= 0, seconds > 0): {self.intensity!r}")
+        if not self.max_retry_after >= 0:
+            raise ValueError(
+                f"Backoff.max_retry_after must not be negative: {self.max_retry_after!r}"
+            )
 
     def bound(self, failures: int) -> float:
         """The most that the delay after so many *failures* in a row can be, in seconds."""
@@ -192,7 +199,7 @@ class Sequence:
             delay = max(delay, shortest + (longest - shortest) * self._backoff.rng())
         if failure.retry_after is not None:
             # A floor; what the backoff draws on top keeps clients apart.
-            delay += failure.retry_after
+            delay += min(failure.retry_after, self._backoff.max_retry_after)
         return delay
 
     def problem(self, failure: Failure, delay: float, *, now: float) -> str | None:
