@@ -8,6 +8,7 @@ import errno
 import logging
 import math
 import random
+import socket
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -548,33 +549,82 @@ async def test_on_connect_has_a_timeout(network: Network, autojump_clock: MockCl
     assert failures[0].stage == "on_connect"
 
 
+@pytest.mark.parametrize("in_a_nursery", [False, True])
 async def test_a_connection_lost_in_on_connect_is_a_failure_like_others(
-    network: Network, autojump_clock: MockClock
+    network: Network, autojump_clock: MockClock, in_a_nursery: bool
 ) -> None:
     calls = 0
 
     async def log_in(ws: WebSocket) -> None:
         nonlocal calls
         calls += 1
-        if calls == 1:
+        if calls > 2:
+            return
+        if not in_a_nursery:
             await network.cut()
             await ws.receive()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.receive)
+            await network.cut()
 
-    async with network.served(echo), Client(URL, on_connect=log_in) as client:
+    def should_retry(failure: Failure) -> Verdict:
+        assert failure.stage == "on_connect"
+        assert failure.reason is not None
+        assert failure.reason.code == 1006
+        return trio_ws.classification.default(failure)
+
+    async with (
+        network.served(echo),
+        Client(URL, on_connect=log_in, should_retry=should_retry) as client,
+    ):
         assert await client.next_connection()
-    assert calls == 2
+    assert calls == 3
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("a bug"),
+        FileNotFoundError("no token file"),
+        trio_ws.HandshakeTimeout("of another connection"),
+        trio.TooSlowError(),
+        socket.gaierror(socket.EAI_NONAME, "no token service"),
+    ],
+    ids=repr,
+)
 async def test_what_on_connect_raises_of_its_own_surfaces(
-    network: Network, autojump_clock: MockClock
+    network: Network, autojump_clock: MockClock, error: Exception
 ) -> None:
-    async def broken(ws: WebSocket) -> None:
-        raise KeyError("a bug")
+    codes = []
 
-    async with network.served(echo):
-        with pytest.raises(KeyError):
+    async def server(ws: WebSocket) -> None:
+        codes.append((await ws.wait_closed()).code)
+
+    async def broken(ws: WebSocket) -> None:
+        raise error
+
+    async with network.served(server):
+        with pytest.raises(type(error)) as caught:
             async with Client(URL, on_connect=broken) as client:
                 await client.next_connection()
+    assert caught.value is error
+    assert codes == [1011]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_connection_that_on_connect_closes_is_not_handed_out(
+    network: Network, autojump_clock: MockClock, goes_on: bool
+) -> None:
+    async def refuse(ws: WebSocket) -> None:
+        await ws.aclose(4001)
+        if goes_on:
+            await ws.receive()
+
+    async with network.served(echo):
+        with pytest.raises(trio.ClosedResourceError, match="4001"):
+            async with Client(URL, on_connect=refuse) as client:
+                await client.next_connection()
+    assert len(network.attempts) == 1
 
 
 # Events and the log

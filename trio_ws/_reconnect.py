@@ -99,6 +99,14 @@ class _Session:
     gone: trio.Event = field(default_factory=trio.Event)
 
 
+class _NotReady(Exception):
+    """The connection was lost in ``on_connect``, or that took too long: an attempt failed."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(why)
+        self.why = why
+
+
 class Client:
     """A client that connects again, as an async context manager.
 
@@ -115,7 +123,9 @@ class Client:
       target: a URL, an `Endpoint`, several of them, which are taken in turn when one fails, or
         an async callable that is asked anew at every attempt, for instance for a fresh token.
       on_connect: called with every new connection before anything else is sent: to log in, to
-        subscribe again. What it raises of its own surfaces as itself.
+        subscribe again. When the connection is lost meanwhile, that is one more failed attempt,
+        and it need not catch what says so. What it raises of its own, an `OSError` included,
+        surfaces as itself, and so does `trio.ClosedResourceError` when it closed the connection.
       on_connect_timeout: seconds that it gets.
       backoff: how long to wait, and when to stop.
       should_retry: which failures are worth another attempt: see `trio_ws.classification`.
@@ -267,7 +277,12 @@ class Client:
             number = self._number
             try:
                 return await self._try_once()
+            except _NotReady as error:
+                failure = self._failed_attempt(error.why)
             except Exception as error:
+                if self._stage is Stage.ON_CONNECT:
+                    # What on_connect raised of its own says nothing about the connection.
+                    raise
                 failure = self._failed_attempt(error)
             except BaseException:
                 if self._number == number:
@@ -332,14 +347,23 @@ class Client:
             if session is not None:
                 self._ended(session)
 
-    async def _prepare(self, ws: WebSocket) -> None:
+    async def _prepare(self, ws: Connection) -> None:
         if self._on_connect is None:
             return
         self._stage = Stage.ON_CONNECT
         with trio.move_on_after(self._on_connect_timeout):
-            await self._on_connect(ws)
+            try:
+                await self._on_connect(ws)
+            except Exception as error:
+                if _is_end_of(ws, error) and not ws.closed_here:
+                    raise _NotReady(_ending_of(ws)) from error
+                raise
+            if ws.closed_here:
+                raise _ending_of(ws)
             return
-        raise HandshakeTimeout(f"on_connect was not done within {self._on_connect_timeout:g} s")
+        raise _NotReady(
+            HandshakeTimeout(f"on_connect was not done within {self._on_connect_timeout:g} s")
+        )
 
     def _reached(self, stage: Stage) -> None:
         self._stage = stage
