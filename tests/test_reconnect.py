@@ -291,6 +291,23 @@ async def test_should_retry_decides(network: Network, autojump_clock: MockClock)
     assert third.reason.code == 1006
 
 
+async def test_what_should_retry_may_not_return(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async def asynchronous(failure: Failure) -> bool:
+        raise AssertionError
+
+    def forgetful(failure: Failure) -> None:
+        pass
+
+    network.down = REFUSED
+    callbacks: list[tuple[Any, str]] = [(asynchronous, "must not be async"), (forgetful, "None")]
+    for should_retry, problem in callbacks:
+        async with Client(URL, should_retry=should_retry) as client:
+            with pytest.raises(TypeError, match=problem):
+                await client.next_connection()
+
+
 async def test_at_once_is_at_once_only_once(network: Network, autojump_clock: MockClock) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.aclose(4200)

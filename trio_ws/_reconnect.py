@@ -463,10 +463,15 @@ class Client:
         self._wait(delay, cause=str(failure))
 
     def _verdict(self, failure: Failure) -> Verdict:
-        judgement = self._should_retry(failure)
+        judgement: object = self._should_retry(failure)
         if isinstance(judgement, Verdict):
             return judgement
-        return Verdict.RETRY if judgement else Verdict.FATAL
+        if isinstance(judgement, bool):
+            return Verdict.RETRY if judgement else Verdict.FATAL
+        if inspect.iscoroutine(judgement):
+            judgement.close()
+        hint = ", and must not be async" if inspect.isawaitable(judgement) else ""
+        raise TypeError(f"should_retry must return a Verdict or a bool, not {judgement!r}{hint}")
 
     def _wait(self, delay: float, *, cause: str) -> None:
         """Let the next attempt begin after *delay* seconds."""
