@@ -591,7 +591,8 @@ def _ending_of(ws: WebSocket) -> Exception:
 
 def stage_of(error: Exception, reached: Stage) -> Stage:
     """The stage at which *error* came up, where *reached* was the last to begin."""
-    return Stage.RESOLVE if isinstance(error, socket.gaierror) else reached
+    unknown_host = isinstance(error, socket.gaierror) and reached is Stage.CONNECT
+    return Stage.RESOLVE if unknown_host else reached
 
 
 def status_of(error: Exception) -> int | None:
