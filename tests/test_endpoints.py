@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -42,6 +44,26 @@ def test_bad_targets_are_refused_at_once() -> None:
         Targets([HERE, Endpoint("http//x")])
     with pytest.raises(ValueError, match="at least one"):
         Targets([])
+
+
+@pytest.mark.parametrize("junk", [None, 5, b"ws://here/", [HERE], Endpoint(None)], ids=repr)  # type: ignore[arg-type]
+async def test_junk_says_what_is_expected(junk: Any) -> None:
+    async def ask() -> Any:
+        await trio.lowlevel.checkpoint()
+        return junk
+
+    with pytest.raises(TypeError, match=r"must be a (URL or an Endpoint|str), not"):
+        await Targets(ask).choose()
+    with pytest.raises(TypeError, match=r"must be a (URL or an Endpoint|str), not"):
+        Targets([junk])
+
+
+async def test_a_callable_must_be_async() -> None:
+    def ask() -> Any:
+        return HERE
+
+    with pytest.raises(TypeError, match="must be async"):
+        await Targets(ask).choose()
 
 
 def test_own_headers_take_precedence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ class Targets:
     Raises:
       InvalidURL: a URL that cannot be connected to.
       ValueError: there is no target.
+      TypeError: it is neither a URL nor an `Endpoint`; for a callable, when it is asked.
     """
 
     def __init__(self, target: TargetLike) -> None:
@@ -79,7 +81,11 @@ class Targets:
     async def choose(self) -> Endpoint:
         """The one whose turn it is. Raises what the callable raises."""
         if self._ask is not None:
-            return _endpoint(await self._ask())
+            answer: object = self._ask()
+            if not inspect.isawaitable(answer):
+                kind = type(answer).__name__
+                raise TypeError(f"a callable as the target must be async, not return a {kind}")
+            return _endpoint(await answer)
         return self._several[self._turn % len(self._several)]
 
     def next_turn(self) -> None:
@@ -87,5 +93,12 @@ class Targets:
         self._turn += 1
 
 
-def _endpoint(target: SingleTarget) -> Endpoint:
-    return target if isinstance(target, Endpoint) else Endpoint(target)
+def _endpoint(target: object) -> Endpoint:
+    if isinstance(target, str):
+        return Endpoint(target)
+    if isinstance(target, Endpoint) and isinstance(target.url, str):
+        return target
+    # The type only: what it holds may be a secret.
+    if isinstance(target, Endpoint):
+        raise TypeError(f"the url of an Endpoint must be a str, not {type(target.url).__name__}")
+    raise TypeError(f"a target must be a URL or an Endpoint, not {type(target).__name__}")
