@@ -252,6 +252,25 @@ async def test_what_a_callable_raises_surfaces_unless_it_is_the_network(
             await client.next_connection()
 
 
+async def test_a_callable_that_hangs_is_a_failed_attempt(autojump_clock: MockClock) -> None:
+    failures: list[Failure] = []
+
+    async def target() -> str:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    def should_retry(failure: Failure) -> Verdict:
+        failures.append(failure)
+        return trio_ws.classification.default(failure)
+
+    backoff = Backoff(jitter="none", initial=1, max_elapsed=5)
+    async with Client(target, backoff=backoff, should_retry=should_retry, timeouts=SHORT) as client:
+        with pytest.raises(GaveUp, match="the target was not known within 2 s"):
+            await client.next_connection()
+    assert [failure.stage for failure in failures] == ["resolve"] * 2
+    assert trio.current_time() == 5
+
+
 async def test_a_callable_may_bring_nonsense(network: Network, autojump_clock: MockClock) -> None:
     async def target() -> str:
         return "http//nonsense"

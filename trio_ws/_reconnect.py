@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import trio
 
 from ._backoff import DEFAULT_BACKOFF, Backoff, Sequence
-from ._client import DEFAULT_HOOKS, ConnectOptions, connected, supervised
+from ._client import DEFAULT_HOOKS, DEFAULT_TIMEOUTS, ConnectOptions, connected, supervised
 from ._close import ClosedBy, CloseReason
 from ._dial import Stage
 from ._endpoints import Endpoint, Targets
@@ -121,7 +121,8 @@ class Client:
 
     Args:
       target: a URL, an `Endpoint`, several of them, which are taken in turn when one fails, or
-        an async callable that is asked anew at every attempt, for instance for a fresh token.
+        an async callable that is asked anew at every attempt, for instance for a fresh token; it
+        has ``Timeouts.open_timeout`` seconds to answer.
       on_connect: called with every new connection before anything else is sent: to log in, to
         subscribe again. When the connection is lost meanwhile, that is one more failed attempt,
         and it need not catch what says so. What it raises of its own, an `OSError` included,
@@ -318,12 +319,18 @@ class Client:
         assert self._nursery is not None
         self._sequence.begin_attempt()
         self._stage = Stage.RESOLVE
-        endpoint = await self._targets.choose()
+        endpoint = await self._choose()
         self._shown = endpoint.shown
         self._audience.tell(Connecting(target=self._shown, attempt=self._sequence.attempt))
         session: _Session = await self._nursery.start(self._hold, endpoint)
         session.taken = True
         return session.ws
+
+    async def _choose(self) -> Endpoint:
+        seconds = self._options.get("timeouts", DEFAULT_TIMEOUTS).open_timeout
+        with trio.move_on_after(seconds):
+            return await self._targets.choose()
+        raise HandshakeTimeout(f"the target was not known within {seconds:g} s")
 
     async def _hold(self, endpoint: Endpoint, *, task_status: trio.TaskStatus[_Session]) -> None:
         """Connect, and hold the connection until it has ended, and that is told."""
