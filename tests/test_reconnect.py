@@ -537,6 +537,18 @@ async def test_retry_now_cuts_a_wait_short(network: Network, autojump_clock: Moc
     assert network.attempts == pytest.approx([0, 5])
 
 
+async def test_a_hook_may_cut_a_wait_short(network: Network, autojump_clock: MockClock) -> None:
+    network.failures = [REFUSED, REFUSED]
+
+    def impatient(record: Record) -> None:
+        if isinstance(record, Waiting):
+            client.retry_now()
+
+    async with network.served(echo), Client(URL, backoff=EXACT, hooks=[impatient]) as client:
+        await client.next_connection()
+    assert network.attempts == [0, 0, 0]
+
+
 async def test_a_cancelled_wait_is_not_over(network: Network, autojump_clock: MockClock) -> None:
     network.failures = [rejected(503, Retry_After="10")]
     async with network.served(echo), Client(URL, backoff=EXACT) as client:

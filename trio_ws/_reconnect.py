@@ -234,6 +234,7 @@ class Client:
 
     def retry_now(self) -> None:
         """Cut the present wait short, if there is one."""
+        self._resume_at = -math.inf
         if self._waiting is not None:
             self._waiting.set()
 
