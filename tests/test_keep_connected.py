@@ -235,6 +235,14 @@ async def test_a_queue_is_bounded_in_bytes_too(network: Network, autojump_clock:
             ws.send_nowait("x")
 
 
+@pytest.mark.parametrize("offline", ["queue", "Wait", None, OfflineQueue])
+async def test_a_policy_that_is_none_is_refused(network: Network, offline: Any) -> None:
+    with pytest.raises(ValueError, match="'wait', 'raise' or an OfflineQueue"):
+        async with keep_connected(URL, offline=offline):
+            raise AssertionError
+    assert network.attempts == []
+
+
 async def test_text_that_cannot_be_sent_is_refused_before_it_is_queued(
     network: Network, autojump_clock: MockClock
 ) -> None:

@@ -104,10 +104,12 @@ async def keep_connected(
     Raises:
       GaveUp: a failure that another attempt cannot mend, or one too many; here for the first
         connection, from ``send``, ``receive`` and ``ping`` afterwards.
-      InvalidURL, ValueError: as for `Client`.
+      InvalidURL, ValueError: as for `Client`; *offline* is none of these.
 
     Cancellation: at any point; nothing is left behind.
     """
+    if not (offline in ("wait", "raise") or isinstance(offline, OfflineQueue)):
+        raise ValueError(f"offline is 'wait', 'raise' or an OfflineQueue, not {offline!r}")
     client = Client(
         target,
         on_connect=on_connect,
