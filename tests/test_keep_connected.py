@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -226,6 +228,84 @@ async def test_a_queue_is_sent_before_anything_else(
         assert [await ws.receive() for _ in range(5)] == ["login", "1", b"2", "3", "4"]
 
 
+@pytest.mark.parametrize("way", ["left", "cancelled", "gave up"])
+async def test_a_queue_that_nobody_will_get_is_not_dropped_silently(
+    network: Network, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    queue, backoff = OfflineQueue(), Backoff(jitter="none", initial=1, max_attempts=2)
+    async with network.served(echo):
+        with trio.move_on_after(0.5 if way == "cancelled" else math.inf):
+            async with keep_connected(URL, offline=queue, backoff=backoff) as ws:
+                network.down = REFUSED
+                await lose(network, ws)
+                await ws.send("precious")
+                ws.send_nowait("and dear")
+                if way == "cancelled":
+                    await trio.sleep_forever()
+                elif way == "gave up":
+                    with pytest.raises(GaveUp):
+                        await ws.receive()
+                    assert "lost" in caplog.messages[-1], "at once"
+    lost = [text for text in caplog.messages if "offline queue" in text]
+    assert lost == [f"{ws.id}: 2 messages in the offline queue are lost"]
+
+
+async def test_a_message_on_its_way_out_of_the_queue_is_counted_too(
+    network: Network, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def deaf(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    network.lockstep = True
+    limits = trio_ws.Limits(outbox_bytes=10, inbox_messages=1)
+    timeouts = trio_ws.Timeouts(close_timeout=1)
+    async with network.served(deaf, limits=limits):
+        async with keep_connected(
+            URL, offline=OfflineQueue(), backoff=EXACT, limits=limits, timeouts=timeouts
+        ) as ws:
+            await lose(network, ws)
+            for _ in range(5):
+                await ws.send("x" * 100_000)
+            await trio.sleep(2)
+            sent = ws.statistics().messages_sent
+            assert 0 < sent < 5
+    assert f"{ws.id}: {5 - sent} messages in the offline queue are lost" in caplog.messages
+
+
+async def test_nothing_overtakes_a_queue(network: Network, autojump_clock: MockClock) -> None:
+    got: list[str] = []
+    reads = trio.Event()
+
+    async def handler(ws: WebSocket) -> None:
+        await reads.wait()
+        async for message in ws:
+            got.append(str(message)[0])
+
+    network.lockstep = True
+    limits = trio_ws.Limits(outbox_bytes=10, inbox_messages=1)
+    queue = OfflineQueue(messages=3)
+    async with (
+        network.served(handler, limits=limits),
+        keep_connected(URL, offline=queue, backoff=EXACT, limits=limits) as ws,
+        trio.open_nursery() as nursery,
+    ):
+        await lose(network, ws)
+        for text in "123":
+            await ws.send(text * 100_000)
+        await trio.sleep(2)
+        assert ws.is_connected
+        # The queue is on its way out, and stuck.
+        nursery.start_soon(ws.send, "4")
+        nursery.start_soon(ws.ping)
+        await trio.testing.wait_all_tasks_blocked()
+        with suppress(trio.WouldBlock):
+            ws.send_nowait("5")
+        reads.set()
+        await trio.sleep(5)
+    assert got[:3] == ["1", "2", "3"]
+    assert "4" in got
+
+
 async def test_a_queue_is_bounded_in_bytes_too(network: Network, autojump_clock: MockClock) -> None:
     queue = OfflineQueue(bytes=5)
     async with network.served(echo), keep_connected(URL, backoff=EXACT, offline=queue) as ws:
@@ -314,6 +394,7 @@ async def test_a_queue_survives_a_connection_that_dies_while_it_is_sent(
             await ws.send(f"message {number:04}")
         network.cut_after = {"send": 400}
         await trio.sleep(10)
+        assert ws.statistics().messages_sent == 50, "each is handed to one connection"
     numbers = [str(message) for message in got]
     assert numbers == sorted(set(numbers)), "none twice, and in order"
     assert "message 0049" in numbers
@@ -331,18 +412,32 @@ async def test_a_send_that_waits_when_the_connection_dies_goes_to_the_next(
         async for message in ws:
             got.append(message)
 
+    network.lockstep = True
     limits = trio_ws.Limits(outbox_bytes=10, inbox_messages=1)
-    async with network.served(handler), keep_connected(URL, backoff=EXACT, limits=limits) as ws:
+    async with (
+        network.served(handler, limits=limits),
+        keep_connected(URL, backoff=EXACT, limits=limits) as ws,
+    ):
         async with trio.open_nursery() as nursery:
             # The write under way and the queue behind it are full: the last one waits.
-            network.streams.clear()
-            for text in ("a", "b", "c", "d"):
-                nursery.start_soon(ws.send, text * 100_000)
+            done: set[str] = set()
+
+            async def send(letter: str) -> None:
+                await ws.send(letter * 100_000)
+                done.add(letter)
+
+            for letter in "abcd":
+                nursery.start_soon(send, letter)
             await trio.testing.wait_all_tasks_blocked()
+            waited = set("abcd") - done
+            assert waited
             ws.abort(LOST)
             reads.set()
         await trio.sleep(5)
-    assert len(got) == len(set(map(str, got)))
+        assert ws.statistics().messages_sent == 4
+    letters = [str(message)[0] for message in got]
+    assert len(letters) == len(set(letters)), "none twice"
+    assert waited <= set(letters), "those that waited arrive"
 
 
 async def test_an_iterable_is_not_sent_again(network: Network, autojump_clock: MockClock) -> None:

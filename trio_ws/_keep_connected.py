@@ -46,7 +46,8 @@ _ids: Final = itertools.count(1)
 class OfflineQueue:
     """Messages that are sent while there is no connection wait for the next, within bounds.
 
-    When it is full, ``send`` waits.
+    When it is full, ``send`` waits. What is in it when the block is left, or when reconnecting
+    has ended, is lost; the log (``trio_ws.reconnect``) has a warning with the number of messages.
 
     Attributes:
       messages: how many wait at most.
@@ -88,7 +89,8 @@ async def keep_connected(
     Every message is delivered **at most once**: one that was handed to a connection which then
     died is not sent again, and one whose ``send`` failed is never sent later. Within a
     connection, order holds. Messages that had arrived before a connection was lost are still
-    received.
+    received, those of the last 8 connections that left any; when nobody receives for longer, the
+    oldest are lost, with a warning in the log.
 
     Args:
       target, on_connect, on_connect_timeout, backoff, should_retry, hooks, options: as for
@@ -180,6 +182,8 @@ class ReconnectingWebSocket(WebSocket):
         except Exception as error:
             # GaveUp, or what a callback raised: whoever uses the connection is to know.
             self._end(self._last.close_reason or _NORMAL, error)
+        finally:
+            self._drop_queue()
 
     def _lost(self, ws: WebSocket) -> None:
         self._current = None
@@ -204,11 +208,13 @@ class ReconnectingWebSocket(WebSocket):
                 self._changed.unpark_all()
                 try:
                     await ws.send(message)
-                except (ConnectionClosed, trio.ClosedResourceError):
+                except BaseException as error:
                     # No byte of it was sent.
                     self._queue.appendleft(message)
                     self._queue_size += len(message)
-                    return
+                    if isinstance(error, ConnectionClosed | trio.ClosedResourceError):
+                        return
+                    raise
         finally:
             self._flushing = False
             self._changed.unpark_all()
@@ -218,9 +224,15 @@ class ReconnectingWebSocket(WebSocket):
             self._reason = reason
             self._error = error if error is not None else ConnectionClosedOK(reason)
             self._traceback = self._error.__traceback__
+        self._changed.unpark_all()
+
+    def _drop_queue(self) -> None:
+        """No connection will come for what is queued."""
+        if self._queue:
+            count = len(self._queue)
+            _logger.warning("%s: %d messages in the offline queue are lost", self._id, count)
         self._queue.clear()
         self._queue_size = 0
-        self._changed.unpark_all()
 
     async def _enter(self) -> None:
         """What every call begins with: a checkpoint, where what follows may be none."""
