@@ -874,6 +874,67 @@ async def test_a_handler_that_returns_because_the_connection_ended_is_called_aga
     assert served == handled == 3
 
 
+async def test_a_handler_that_goes_on_without_its_connection_is_cancelled(
+    network: Network, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio_ws.reconnect")
+    calls: list[float] = []
+
+    async def handler(ws: WebSocket) -> None:
+        calls.append(trio.current_time())
+        if len(calls) == 1:
+            await network.cut()
+            await trio.sleep_forever()
+
+    timeouts = trio_ws.Timeouts(handler_grace=7)
+    async with network.served(echo):
+        await trio_ws.supervise(handler, URL, backoff=EXACT, timeouts=timeouts)
+    assert calls == [0, 8]
+    assert any("the handler, still running 7 s after" in text for text in caplog.messages)
+
+
+async def test_a_handler_may_take_its_time_to_read_what_had_arrived(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    got: list[object] = []
+
+    async def server(ws: WebSocket) -> None:
+        for number in range(3):
+            await ws.send(str(number))
+        await trio.sleep_forever()
+
+    async def handler(ws: WebSocket) -> None:
+        if got:
+            return
+        await trio.testing.wait_all_tasks_blocked()
+        await network.cut()
+        for _ in range(3):
+            await trio.sleep(100)
+            got.append(await ws.receive())
+        await trio.sleep(9)
+        got.append("then")
+        await trio.sleep(2)
+        raise AssertionError("cancelled by now")
+
+    async with network.served(server):
+        await trio_ws.supervise(handler, URL, backoff=EXACT, heartbeat=None)
+    assert got == ["0", "1", "2", "then"]
+
+
+async def test_cancelling_a_handler_is_not_mistaken_for_the_end_of_its_connection(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await network.cut()
+        await trio.sleep_forever()
+
+    async with network.served(echo):
+        with trio.move_on_after(5) as scope:
+            await trio_ws.supervise(handler, URL)
+    assert scope.cancelled_caught
+    assert trio.current_time() == 5
+
+
 async def test_a_handler_that_closes_is_done(network: Network, autojump_clock: MockClock) -> None:
     async def handler(ws: WebSocket) -> None:
         await ws.aclose()

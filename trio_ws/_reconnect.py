@@ -10,6 +10,7 @@ always been closed, transport and all, by then.
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import socket
 from contextlib import asynccontextmanager
@@ -60,6 +61,8 @@ __all__ = [
     "EventStream",
     "supervise",
 ]
+
+_logger: Final = logging.getLogger("trio_ws.reconnect")
 
 #: What says that there is no connection. Anything else, from a user's callback, surfaces as
 #: itself when it is not to be retried.
@@ -296,6 +299,22 @@ class Client:
             # Else the traceback of the time before would grow.
             raise self._stopped.with_traceback(None)
         return None
+
+    @asynccontextmanager
+    async def handling(self) -> AsyncGenerator[None]:
+        """For the length of a handler of the present connection: end it if it goes on without.
+
+        As on a server: when the connection has ended and everything received is read, the block
+        has ``Timeouts.handler_grace`` seconds until it is cancelled, or a handler that waits for
+        something else would keep the client from connecting again for ever.
+        """
+        assert self._session is not None
+        ws = self._session.ws
+        seconds = self._options.get("timeouts", DEFAULT_TIMEOUTS).handler_grace
+        async with supervised(_leave_open) as nursery:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(_cancel_in_time, scope, ws, seconds)
+                yield
 
     @property
     def context(self) -> ConnectionContext | None:
@@ -563,13 +582,31 @@ async def supervise(
     ) as client:
         async for ws in client.connections():
             try:
-                await (handler(ws, client.context) if wants_context else handler(ws))
+                async with client.handling():
+                    await (handler(ws, client.context) if wants_context else handler(ws))
             except Exception as error:
                 if not _is_end_of(ws, error):
                     raise
             reason = ws.close_reason
             if reason is None or isinstance(_ending_of(ws), trio.ClosedResourceError):
                 return
+
+
+async def _leave_open(code: int) -> None:
+    """What is left is a block, not a connection."""
+
+
+async def _cancel_in_time(scope: trio.CancelScope, ws: Connection, seconds: float) -> None:
+    reason = await ws.wait_closed()
+    await ws.wait_read()
+    await trio.sleep(seconds)
+    _logger.info(
+        "%s: the handler, still running %g s after its connection ended (%s), is cancelled",
+        ws.id,
+        seconds,
+        reason,
+    )
+    scope.cancel()
 
 
 def _takes_two(handler: Callable[..., object]) -> bool:

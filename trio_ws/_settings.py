@@ -85,8 +85,8 @@ class Timeouts:
         waiting write for this long.
       assembly_timeout: the connection is closed when an unfinished message makes no
         progress for this long.
-      handler_grace: what a server gives a handler whose connection is gone and whose inbox
-        is read before it cancels the handler's scope.
+      handler_grace: what a server, or `supervise`, gives a handler whose connection is gone and
+        whose inbox is read before it cancels the handler's scope.
     """
 
     open_timeout: float = 10.0
