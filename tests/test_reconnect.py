@@ -7,8 +7,10 @@ import email.utils
 import errno
 import logging
 import math
+import os
 import random
 import socket
+import ssl
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 import trio.testing
+import trustme
 
 import trio_ws
 from trio_ws import Backoff, Client, ConnectionContext, Endpoint, Failure, GaveUp, Verdict
@@ -1030,6 +1033,101 @@ async def test_cancelling_at_any_point_leaves_nothing(network: Network) -> None:
             assert cancelled or rounds == 2
 
         assert await cancel_sweep(scenario, check, every_task=True) > 50
+
+
+async def test_cancelled_while_sends_wait_no_send_lied(network: Network) -> None:
+    network.lockstep = True
+    accepted: list[str] = []
+    arrived: list[str] = []
+    limits = trio_ws.Limits(outbox_bytes=10, inbox_messages=1)
+
+    async def slow(ws: WebSocket) -> None:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        async for message in ws:
+            arrived.append(str(message)[0])
+
+    async def send(ws: WebSocket, letter: str) -> None:
+        try:
+            await ws.send(letter * 50_000)
+        except (trio.ClosedResourceError, trio_ws.ConnectionClosed):
+            # Cancelled as well, but woken before that: the connection's own task came first.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise
+        accepted.append(letter)
+
+    async def scenario() -> None:
+        accepted.clear()
+        arrived.clear()
+        async with Client(URL, timeouts=SHORT, limits=limits) as client:
+            ws = await client.next_connection()
+            assert ws is not None
+            async with trio.open_nursery() as nursery:
+                for letter in "abcd":
+                    nursery.start_soon(send, ws, letter)
+
+    async with network.served(slow, limits=limits) as server:
+
+        async def check(cancelled: bool) -> None:
+            await trio.testing.wait_all_tasks_blocked(0.002)
+            assert server.connections == ()
+            assert len(arrived) == len(set(arrived))
+            assert set(arrived) <= set(accepted)
+            assert cancelled or set(arrived) == set("abcd")
+
+        assert await cancel_sweep(scenario, check, every_task=True) > 50
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Knows one host, after a while."""
+
+    async def getaddrinfo(self, host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+        assert host in (b"localhost", "localhost")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise AssertionError
+
+
+async def test_cancelling_within_resolving_and_tls_leaves_nothing() -> None:
+    """Over sockets: a stream in memory has no name to look up and no TLS."""
+    authority = trustme.CA()
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(theirs)
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    trio.socket.set_custom_hostname_resolver(Resolver())
+
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: Any) -> None:
+            await trio_ws.serve(echo, "127.0.0.1", 0, ssl_context=theirs, task_status=task_status)
+
+        server: trio_ws.Server = await nursery.start(serve)
+
+        async def scenario() -> None:
+            url = f"wss://localhost:{server.port}/"
+            async with Client(url, ssl_context=ours, proxy=None, timeouts=SHORT) as client:
+                ws = await client.next_connection()
+                assert ws is not None
+                await ws.send("hello")
+                assert await ws.receive() == "hello"
+
+        await trio.testing.wait_all_tasks_blocked()
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        descriptors = len(os.listdir("/dev/fd"))
+
+        async def check(cancelled: bool) -> None:
+            while trio.lowlevel.current_statistics().tasks_living > tasks:
+                # The server's side of what was cut off.
+                await trio.testing.wait_all_tasks_blocked(0.002)
+            assert server.connections == ()
+            assert len(os.listdir("/dev/fd")) == descriptors
+
+        assert await cancel_sweep(scenario, check, every_task=True) > 30
+        nursery.cancel_scope.cancel()
 
 
 async def test_asking_again_after_a_cancellation_anywhere_gives_one_connection(
