@@ -298,6 +298,7 @@ async def test_nothing_overtakes_a_queue(network: Network, autojump_clock: MockC
         nursery.start_soon(ws.send, "4")
         nursery.start_soon(ws.ping)
         await trio.testing.wait_all_tasks_blocked()
+        assert ws.statistics().tasks_waiting_send == 1, "whoever sends now queues up behind it"
         with suppress(trio.WouldBlock):
             ws.send_nowait("5")
         reads.set()

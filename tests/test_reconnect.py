@@ -451,6 +451,18 @@ async def test_elapsed_time_is_bounded(network: Network, autojump_clock: MockClo
     assert network.attempts == pytest.approx([0, 1, 3]), "none begins after the bound"
 
 
+async def test_time_adds_up_over_cancelled_calls(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    network.down = REFUSED
+    backoff = Backoff(jitter="none", initial=1, maximum=1, max_elapsed=5)
+    async with Client(URL, backoff=backoff) as client:
+        with pytest.raises(GaveUp, match="not connected within 5 s"):
+            for _ in range(100):
+                with trio.move_on_after(0.7):
+                    await client.next_connection()
+
+
 async def test_time_with_a_connection_is_not_time_without_one(
     network: Network, autojump_clock: MockClock
 ) -> None:
@@ -1133,8 +1145,6 @@ async def test_cancelling_within_resolving_and_tls_leaves_nothing() -> None:
 async def test_asking_again_after_a_cancellation_anywhere_gives_one_connection(
     network: Network, autojump_clock: MockClock
 ) -> None:
-    """Also where the asker is cancelled as the connection opens: it is the next one then."""
-
     async def log_in(ws: WebSocket) -> None:
         await ws.send("hello")
         await ws.receive()

@@ -94,8 +94,6 @@ class _Session:
 
     ws: Connection
     context: ConnectionContext
-    #: Whether whoever asked for a connection has been given it.
-    taken: bool = False
     #: Whether it was closed here, by choice; known once it has ended.
     by_choice: bool = False
     #: Its end is told, and its transport is closed.
@@ -248,7 +246,8 @@ class Client:
           GaveUp: as there.
           trio.BusyResourceError: another task is waiting for the next connection.
 
-        Cancellation: nothing is lost; a connection that opens just then is the next one.
+        Cancellation: at any point. An attempt that is cut off does not count, and a wait that is
+        cut off goes on at the next call.
         """
         if self._nursery is None:
             raise RuntimeError("use the client in an async with block: async with Client(...)")
@@ -266,10 +265,6 @@ class Client:
     async def _next(self) -> WebSocket | None:
         if self._stopped is None and self._session is not None:
             session = self._session
-            if not session.taken and session.ws.close_reason is None:
-                # Whoever asked for it was cancelled as it opened.
-                session.taken = True
-                return session.ws
             await self._let_go()
             self._session = None
             if session.by_choice:
@@ -343,7 +338,6 @@ class Client:
         self._shown = endpoint.shown
         self._audience.tell(Connecting(target=self._shown, attempt=self._sequence.attempt))
         session: _Session = await self._nursery.start(self._hold, endpoint)
-        session.taken = True
         return session.ws
 
     async def _choose(self) -> Endpoint:
