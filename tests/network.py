@@ -33,6 +33,7 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
       down: raised by every attempt.
       cut_after: how many bytes the next connection carries ("send" and "receive" of the client).
       delay: seconds that connecting takes.
+      lockstep: whether a write takes until the other side has read it, rather than no time.
       open: client's streams that are not closed.
     """
 
@@ -43,6 +44,7 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
         self.down: Exception | None = None
         self.cut_after: dict[str, int] = {}
         self.delay = 0.0
+        self.lockstep = False
         self.streams: list[trio.abc.Stream] = []
         self._send, self._accept = trio.open_memory_channel[trio.abc.Stream](10_000)
 
@@ -56,7 +58,10 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
             raise self.failures.pop(0)
         if self.down is not None:
             raise self.down
-        here, there = trio.testing.memory_stream_pair()
+        here: trio.abc.Stream
+        there: trio.abc.Stream
+        make_pair = trio.testing.memory_stream_pair
+        here, there = trio.testing.lockstep_stream_pair() if self.lockstep else make_pair()
         self.streams.append(there)
         await self._send.send(there)
         budget, self.cut_after = self.cut_after, {}

@@ -87,7 +87,29 @@ def test_retry_after_may_be_a_date() -> None:
     assert retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0.0
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "٣"])
+@pytest.mark.parametrize(
+    "value", ["Mon, 01 Jan 0001 00:00:00 +2359", "Fri, 31 Dec 9999 23:59:59 -2359"]
+)
+def test_dates_at_the_edges_of_time_do_no_harm(value: str) -> None:
+    seconds = retry_after(value)
+    assert seconds is None or 0 <= seconds < 1e12
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "soon",
+        "-1",
+        "1.5",
+        "٣",
+        "9" * 400,
+        "Mon, 99 Jan 2030 99:99:99 GMT",
+        "Mon, 01 Jan 99999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2030 00:00:00 +9999999999",
+        "Mon, 01 Jan 2030 00:00:00 +99999999999999999",
+    ],
+)
 def test_retry_after_that_says_nothing(value: str) -> None:
     assert retry_after(value) is None
     assert ConnectionRejected(Response(503)).retry_after is None

@@ -45,7 +45,14 @@ FLOORS = {
     },
     3: {"_connection", "_heartbeat", "_http", "_routing", "_url", "_dial", "_listen"},
     4: {"_client", "_server"},
-    5: {"_reconnect", "_keep_connected", "classification"},
+    5: {
+        "_backoff",
+        "_endpoints",
+        "_events",
+        "_keep_connected",
+        "_reconnect",
+        "classification",
+    },
     6: {"testing"},
     7: {
         "cli",

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -120,18 +121,20 @@ class ConnectionRejected(HandshakeError):
     def retry_after(self) -> float | None:
         """Seconds to wait, from ``Retry-After`` (RFC 9110, section 10.2.3), or ``None``.
 
-        A date in the past gives 0.0; a value that is neither a number nor a date, ``None``.
+        A date in the past gives 0.0; a value that is neither a date nor a number, or a larger one
+        than can be told, ``None``. It is the server's word: bound it before it is waited for.
         """
         value = self.headers.get("retry-after", "").strip()
         if value.isascii() and value.isdigit():
-            return float(value)
+            seconds = float(value)
+            return seconds if math.isfinite(seconds) else None
         try:
             when = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+            if when.tzinfo is None:
+                when = when.replace(tzinfo=datetime.UTC)
+            return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+        except (ValueError, OverflowError):
             return None
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=datetime.UTC)
-        return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 class TooManyRedirects(ConnectionRejected):
@@ -241,7 +244,7 @@ class GaveUp(TrioWSError):
 
     Attributes:
       attempts: attempts since the last stable connection.
-      elapsed: seconds since then.
+      elapsed: seconds that they and the waits between them took.
     """
 
     def __init__(self, problem: str, *, attempts: int, elapsed: float) -> None:

@@ -87,8 +87,9 @@ class Timeouts:
         progress is seen per 64 KiB.
       assembly_timeout: the connection is closed when an unfinished message makes no
         progress for this long.
-      handler_grace: what a server gives a handler whose connection is gone and whose inbox
-        is read before it cancels the handler's scope, and what it gives ``on_error``.
+      handler_grace: what a server, or `supervise`, gives a handler whose connection is gone and
+        whose inbox is read before it cancels the handler's scope, and what a server gives
+        ``on_error``.
     """
 
     open_timeout: float = 10.0
