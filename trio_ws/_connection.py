@@ -673,6 +673,11 @@ class Connection(WebSocket):
         return self._reason
 
     @property
+    def closed_here(self) -> bool:
+        """Whether `aclose` or `abort` ended the connection, rather than the peer or the server."""
+        return self._reason is not None and self._error is None
+
+    @property
     def latency(self) -> float | None:
         latency = self._pings.statistics
         return None if latency is None else latency.last
