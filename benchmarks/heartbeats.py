@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import random
 import resource
 import select
 import socket
@@ -23,6 +24,7 @@ import trio.testing
 import trio_ws
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection as Pipe
 
 HANDSHAKE = (
@@ -113,6 +115,9 @@ def answer(poll: select.epoll, peers: dict[int, socket.socket], seconds: float) 
 class Counting:
     """Just enough of a WebSocket to be pinged, and answers at once."""
 
+    id = "counting"
+    close_reason = None
+
     def __init__(self, pings: list[float]) -> None:
         self._pings = pings
         self.last_received = self.reading_since = self.written_at = trio.current_time()
@@ -131,12 +136,12 @@ class Counting:
         pass
 
 
-def spread(connections: int) -> list[int]:
+def spread(connections: int, rng: Callable[[], float] = random.random) -> list[int]:
     """How many pings fall into each second of a simulated minute."""
     pings: list[float] = []
 
     async def main() -> None:
-        policy = trio_ws.Heartbeat()
+        policy = trio_ws.Heartbeat(rng=rng)
         with trio.move_on_after(60):
             async with trio.open_nursery() as nursery:
                 for _ in range(connections):

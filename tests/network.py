@@ -10,6 +10,7 @@ import trio.testing
 
 import trio_ws
 import trio_ws._client
+from trio_ws import _heartbeat, _standstill
 from trio_ws._dial import Stage
 
 from .sweeps import CutStream
@@ -33,6 +34,7 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
       down: raised by every attempt.
       cut_after: how many bytes the next connection carries ("send" and "receive" of the client).
       delay: seconds that connecting takes.
+      lockstep: whether a write takes until the other side has read it, rather than no time.
       open: client's streams that are not closed.
     """
 
@@ -44,6 +46,7 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
         self.down: Exception | None = None
         self.cut_after: dict[str, int] = {}
         self.delay = 0.0
+        self.lockstep = False
         self.streams: list[trio.abc.Stream] = []
         self._send, self._accept = trio.open_memory_channel[trio.abc.Stream](10_000)
 
@@ -58,7 +61,10 @@ class Network(trio.abc.Listener[trio.abc.Stream]):
             raise self.failures.pop(0)
         if self.down is not None:
             raise self.down
-        here, there = trio.testing.memory_stream_pair()
+        here: trio.abc.Stream
+        there: trio.abc.Stream
+        make_pair = trio.testing.memory_stream_pair
+        here, there = trio.testing.lockstep_stream_pair() if self.lockstep else make_pair()
         self.streams.append(there)
         await self._send.send(there)
         budget, self.cut_after = self.cut_after, {}
@@ -100,3 +106,16 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Network:
 async def echo(ws: trio_ws.WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
+
+
+class Sleeper:
+    """A machine that sleeps when told.
+
+    Attributes:
+      asleep: seconds that it has slept so far.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asleep = 0.0
+        for module in (_standstill, _heartbeat):
+            monkeypatch.setattr(module, "seconds_asleep", lambda: self.asleep)

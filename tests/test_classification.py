@@ -146,6 +146,11 @@ def test_the_stage_is_where_it_failed() -> None:
     assert stage_of(ConnectionRefusedError(), Stage.CONNECT) is Stage.CONNECT
 
 
+@pytest.mark.parametrize("reached", [Stage.RESOLVE, Stage.PROXY, Stage.ON_CONNECT])
+def test_an_unknown_host_is_not_always_the_target_s(reached: Stage) -> None:
+    assert stage_of(socket.gaierror(socket.EAI_NONAME, "x"), reached) is reached
+
+
 @pytest.mark.parametrize(("status", "expected"), [(429, 7.0), (503, 7.0), (500, None)])
 def test_retry_after(status: int, expected: float | None) -> None:
     response = Response.text(status, "", [("Retry-After", "7")])

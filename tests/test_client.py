@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,13 @@ from trio_ws import (
     TooManyRedirects,
     _client,
 )
+from trio_ws._client import hold_open, supervised
 from trio_ws.instrumentation import ConnectionOpened, HandshakeAnswered
 from trio_ws.protocol.handshake import accept_key
+from trio_ws.testing import open_pair
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from trio.testing import MockClock
 
@@ -620,27 +622,69 @@ async def test_cancel_sweep_over_connecting() -> None:
         assert await cancel_sweep(scenario, check) > 5
 
 
-async def test_a_bug_in_a_background_task_is_not_hidden() -> None:
-    from trio_ws._client import hold_open
+class Failing:
+    """A connection, or a heartbeat policy, whose task in the background raises *error*."""
 
-    class Broken:
-        def start(self, nursery: trio.Nursery, leftover: bytes) -> None:
-            nursery.start_soon(self.fail)
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
 
-        async def fail(self) -> None:
-            raise AssertionError("bug")
+    def start(self, nursery: trio.Nursery, leftover: bytes) -> None:
+        nursery.start_soon(self.run)
 
-        async def aclose(self, code: int) -> None:
-            await trio.lowlevel.checkpoint()
+    async def run(self, *_: object) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        raise self._error
 
-    broken: Any = Broken()
-    with pytest.raises(BaseExceptionGroup) as caught:
-        async with hold_open(broken, heartbeat=None):
-            await _ignore_cancellation()
-    assert caught.group_contains(AssertionError, match="bug")
+    async def aclose(self, code: int) -> None:
+        await trio.lowlevel.checkpoint()
 
 
-async def _ignore_cancellation() -> None:
-    waiting: Callable[[], Awaitable[None]] = trio.sleep_forever
-    with suppress(trio.Cancelled):
-        await waiting()
+# Not async tests: a stray trio.Cancelled would end those, and nobody would notice.
+
+
+@pytest.mark.parametrize("error", [AssertionError("bug"), SystemExit(3), KeyboardInterrupt()])
+def test_what_a_background_task_raises_is_not_hidden(error: BaseException) -> None:
+    failing: Any = Failing(error)
+
+    async def main() -> None:
+        async with hold_open(failing, heartbeat=None):
+            await trio.sleep_forever()
+
+    with pytest.raises(type(error)) as caught:
+        trio.run(main)
+    assert caught.value is error
+
+
+def test_what_a_background_task_raises_is_not_hidden_by_what_the_block_raises() -> None:
+    failing: Any = Failing(SystemExit(3))
+
+    async def main() -> None:
+        async with hold_open(failing, heartbeat=None):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("on the way out")
+
+    with pytest.raises(SystemExit) as caught:
+        trio.run(main)
+    assert isinstance(caught.value.__context__, KeyError)
+
+
+def test_a_policy_that_ends_the_program_does() -> None:
+    async def main() -> None:
+        async with open_pair(heartbeat=Failing(SystemExit(3))):
+            await trio.sleep_forever()
+
+    with pytest.raises(SystemExit):
+        trio.run(main)
+
+
+async def test_a_cancelled_block_stays_cancelled() -> None:
+    async with open_pair() as (client, _):
+        with trio.CancelScope() as scope:
+            async with supervised(client.aclose) as nursery, trio.open_nursery() as inner:
+                nursery.start_soon(trio.sleep_forever)
+                inner.start_soon(trio.sleep_forever)
+                scope.cancel()
+                await trio.sleep_forever()
+        assert scope.cancelled_caught

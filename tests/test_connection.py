@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 import trio
@@ -29,7 +29,6 @@ from trio_ws import (
     _connection,
 )
 from trio_ws._close import ClosedBy
-from trio_ws._connection import Connection
 from trio_ws.instrumentation import (
     ConnectionEnded,
     ConnectionOpened,
@@ -37,7 +36,6 @@ from trio_ws.instrumentation import (
     PingSent,
     PongReceived,
     Received,
-    Record,
     Sent,
 )
 from trio_ws.protocol.frames import Opcode, encode_frame
@@ -766,6 +764,47 @@ async def test_abort_cuts_the_connection(pair: OpenPair) -> None:
         assert client.close_reason == CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        CloseReason(1015),
+        CloseReason(999, "x"),
+        CloseReason(1011, "é" * 100),
+        CloseReason(1005, "x"),
+    ],
+    ids=lambda reason: str(reason.code),
+)
+async def test_abort_for_a_reason_that_cannot_be_sent_aborts(
+    pair: OpenPair, reason: CloseReason
+) -> None:
+    async with pair() as (client, server):
+        client.abort(ConnectionClosedError(reason))
+        with pytest.raises(ConnectionClosedError) as caught:
+            await client.receive()
+        assert caught.value.reason == reason
+        with pytest.raises(ConnectionClosedError) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1006
+
+
+async def test_every_call_raises_an_error_of_its_own_like_the_one_given() -> None:
+    class Custom(ConnectionClosedError):
+        def __init__(self, topic: str, *, extra: int) -> None:
+            super().__init__(CloseReason(4000, topic))
+            self.extra = extra
+
+    async with open_pair() as (client, _):
+        given = Custom("news", extra=1)
+        client.abort(given)
+        raised = []
+        for call in (client.receive, client.ping, lambda: client.send("a")):
+            with pytest.raises(Custom, match="news") as caught:
+                await call()
+            assert caught.value.extra == 1
+            raised.append(caught.value)
+        assert len({id(error) for error in (given, *raised)}) == 4
+
+
 async def test_leaving_the_block_of_a_websocket_closes_it(pair: OpenPair) -> None:
     async with pair() as (client, server):
         async with client:
@@ -839,19 +878,32 @@ async def _send_many(ws: trio_ws.WebSocket, message: bytes, count: int) -> None:
 
 
 async def test_control_frames_overtake_queued_data() -> None:
-    here, there = await socket_streams()
-    async with open_pair(streams=(here, there)) as (client, _):
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_send_many, client, bytes(10_000), 10_000)
-                while not client.statistics().tasks_waiting_send:
-                    await trio.testing.wait_all_tasks_blocked(0.005)
-                assert isinstance(client, Connection)
-                ping = client.start_ping(b"now")
-                assert ping.written_at is None
-                assert client._outbox._control
-                scope.cancel()
-        client.abort()
+    """In the order of the wire: the write under way, the ping, and only then what had waited."""
+    here, there = trio.testing.lockstep_stream_pair()
+    idle, _ = trio.testing.memory_stream_pair()
+    async with open_pair(streams=(idle, here)) as (other, server):
+        other.abort()
+        for letter in (b"a", b"b", b"c"):
+            server.send_nowait(letter * 20_000)
+            # The first is under way, and nobody reads.
+            await trio.testing.wait_all_tasks_blocked()
+        ping = server.start_ping(b"now")
+        waiting = ping.written_at is None
+        wire = b""
+        while len(wire) < 3 * 20_004 + 5:
+            wire += await there.receive_some()
+        assert wire == b"".join(
+            (
+                encode_frame(Opcode.BINARY, b"a" * 20_000),
+                encode_frame(Opcode.PING, b"now"),
+                encode_frame(Opcode.BINARY, b"b" * 20_000),
+                encode_frame(Opcode.BINARY, b"c" * 20_000),
+            )
+        )
+        await trio.testing.wait_all_tasks_blocked()
+        assert waiting
+        assert ping.written_at is not None
+        server.abort()
 
 
 # Broken rules, seen from a raw peer
@@ -1008,6 +1060,39 @@ async def test_pongs_answer_pings_and_are_bounded() -> None:
         await stream.aclose()
 
 
+async def test_pongs_that_were_asked_for_are_not_counted() -> None:
+    async with raw_client() as (stream, server):
+        pings = [server.start_ping(number.to_bytes(2, "big")) for number in range(150)]
+        async with trio.open_nursery() as nursery:
+            for ping in pings:
+                nursery.start_soon(ping.wait)
+            await stream.send_all(
+                b"".join(encode_frame(Opcode.PONG, ping.payload, KEY) for ping in pings)
+            )
+        # Nobody asked for these.
+        await stream.send_all(encode_frame(Opcode.PONG, b"", KEY) * 101)
+        with pytest.raises(ProtocolViolation) as caught:
+            await server.receive()
+        assert caught.value.reason.code == 1008
+
+
+async def test_pings_that_came_while_this_side_did_not_read_are_no_flood(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair(limits=Limits(inbox_messages=4)) as (client, server):
+        for _ in range(10):
+            await server.send("x")
+        for _ in range(150):
+            server.start_ping().forget()
+            await trio.sleep(1)
+        assert client.reading_since is None
+        for _ in range(10):
+            await client.receive()
+        await trio.sleep(1)
+        assert client.close_reason is None
+        assert client.reading_since is not None
+
+
 async def test_pings_at_a_moderate_rate_go_on_for_ever(autojump_clock: MockClock) -> None:
     async with raw_client() as (stream, server):
         for _ in range(500):
@@ -1036,6 +1121,60 @@ async def test_pings_after_our_close_frame_are_not_answered() -> None:
                 + encode_frame(Opcode.CLOSE, b"", KEY)
             )
         assert await read_to_end(stream) == encode_frame(Opcode.CLOSE, b"\x03\xe8")
+
+
+# A transport that fails while the inbox is full
+
+
+@asynccontextmanager
+async def full_inbox(**options: Any) -> AsyncIterator[tuple[trio.abc.Stream, trio_ws.WebSocket]]:
+    """As `raw_client`, after one message more than the server's inbox takes has come."""
+    async with raw_client(limits=Limits(inbox_messages=2), **options) as (stream, server):
+        for text in (b"a", b"b", b"c"):
+            await stream.send_all(encode_frame(Opcode.TEXT, text, KEY))
+            await trio.testing.wait_all_tasks_blocked()
+        assert server.reading_since is None
+        yield stream, server
+
+
+async def test_a_failed_write_is_noticed_behind_a_full_inbox(autojump_clock: MockClock) -> None:
+    async with full_inbox() as (stream, server):
+        await stream.aclose()
+        await server.send("into the void")
+        with pytest.raises(ConnectionClosedError) as caught:
+            while True:
+                await server.send("x")
+        assert caught.value.reason == server.close_reason
+        assert await server.wait_closed() == CloseReason(1006, "", ClosedBy.NETWORK, clean=False)
+        # What had arrived is handed out all the same.
+        assert [await server.receive(), await server.receive()] == ["a", "b"]
+        with pytest.raises(ConnectionClosedError):
+            await server.receive()
+
+
+async def test_a_close_frame_behind_a_full_inbox_is_read_after_a_failed_write() -> None:
+    async with full_inbox() as (stream, server):
+        await stream.send_all(encode_frame(Opcode.CLOSE, (4000).to_bytes(2, "big"), KEY))
+        await stream.aclose()
+        await server.send("into the void")
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                with pytest.raises(ConnectionClosedError, match="4000"):
+                    await server.send("x")
+
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            # Until the end is known, nothing is refused for a wrong reason.
+            with pytest.raises(trio.WouldBlock):
+                server.send_nowait("x")
+            ping = server.start_ping()
+            assert [await server.receive() for _ in range(3)] == ["a", "b", "c"]
+            with pytest.raises(ConnectionClosedError, match="4000"):
+                await server.receive()
+            with pytest.raises(ConnectionClosedError, match="4000"):
+                await ping.wait()
 
 
 # Cancellation
@@ -1340,20 +1479,37 @@ async def test_hooks_are_told_of_a_ping_that_is_answered_no_more() -> None:
 
 
 async def test_without_hooks_no_record_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**fields: object) -> None:
-        raise AssertionError("made, though nobody is told")
+    made: list[str] = []
+    names = (
+        "ConnectionOpened",
+        "ConnectionEnded",
+        "PingSent",
+        "PongReceived",
+        "PingReceived",
+        "Received",
+        "Sent",
+    )
+    for name in names:
+        record = getattr(_connection, name)
 
-    records = {kind.__name__ for kind in get_args(Record)} & set(vars(_connection))
-    assert len(records) == 7
-    for name in records:
-        monkeypatch.setattr(_connection, name, refuse)
-    async with open_pair(hooks=()) as (client, server):
-        await client.send("hello")
-        assert await server.receive() == "hello"
-        await client.ping()
-        await server.ping()
-        client.pong(b"unasked")
-        await server.aclose()
+        def make(name: str = name, record: Any = record, **fields: Any) -> Any:
+            made.append(name)
+            return record(**fields)
+
+        monkeypatch.setattr(_connection, name, make)
+
+    async def converse(**options: Any) -> set[str]:
+        made.clear()
+        async with open_pair(**options) as (client, server):
+            await client.send("hello")
+            await server.receive()
+            await client.send(["a", "fragment"])
+            await client.ping()
+        return set(made)
+
+    assert await converse() == set()
+    assert await converse(hooks=[print]) == set(names) - {"Received", "Sent"}
+    assert await converse(hooks=[Watching()]) == set(names)
 
 
 async def test_a_hook_that_raises_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,18 +6,23 @@ they write it, `naive`, which fails where ours must not.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import random
+import ssl
 import time
-from collections import Counter
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
 import trio_ws
+from benchmarks.heartbeats import spread
 from trio_ws import (
     AdaptiveHeartbeat,
     ConnectionClosedError,
@@ -29,17 +34,20 @@ from trio_ws import (
     _heartbeat,
 )
 from trio_ws.instrumentation import NO_HOOKS, HeartbeatLost, PingSent, PongReceived
+from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.testing import open_pair
 
-from .network import URL, echo, install
+from .network import URL, Sleeper, echo, install
+from .test_docs import BLOCK, ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from trio.testing import MockClock
 
     from trio_ws import HeartbeatPolicy, WebSocket
 
+HEARTBEATS = ROOT / "docs" / "heartbeats.md"
 SECOND = Heartbeat(interval=1, timeout=1, jitter=0, rng=lambda: 1.0)
 
 
@@ -85,6 +93,20 @@ class Valve(trio.abc.Stream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+class Delayed(Valve):
+    """One end, to which everything comes late."""
+
+    def __init__(self, inner: trio.abc.Stream, delay: float) -> None:
+        super().__init__(inner)
+        self._delay = delay
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.sleep(self._delay)
+        data = await super().receive_some(max_bytes)
+        await trio.sleep(self._delay)
+        return data
 
 
 @asynccontextmanager
@@ -162,9 +184,9 @@ async def test_several_may_be_missed(autojump_clock: MockClock) -> None:
 
 
 async def test_jitter_stays_within_its_share() -> None:
-    spread = [_heartbeat._spread(20, 0.1, random.random) for _ in range(1_000)]
-    assert 18 <= min(spread) < 18.5
-    assert 21.5 < max(spread) <= 22
+    intervals = [_heartbeat._spread(20, 0.1, random.random) for _ in range(1_000)]
+    assert 18 <= min(intervals) < 18.5
+    assert 21.5 < max(intervals) <= 22
 
 
 async def test_idle_pings_only_where_a_direction_is_silent(autojump_clock: MockClock) -> None:
@@ -189,6 +211,27 @@ async def test_idle_pings_only_where_a_direction_is_silent(autojump_clock: MockC
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("drawn", [0.0, 1.0])
+async def test_idle_pings_never_later_than_asked(autojump_clock: MockClock, drawn: float) -> None:
+    """Later is what a proxy would punish."""
+    records: list[float] = []
+
+    def hook(record: object) -> None:
+        if isinstance(record, PingSent):
+            records.append(trio.current_time())
+
+    here, there = trio.testing.memory_stream_pair()
+    policy = IdleHeartbeat(idle=55, jitter=0.2, rng=lambda: drawn)
+    # Answers come late, and still the next ping counts from the one before.
+    async with open_pair(streams=(Delayed(here, 2), there), hooks=[hook]) as (client, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(policy.run, client)
+            await trio.sleep(1_000)
+            nursery.cancel_scope.cancel()
+    gaps = [after - before for before, after in itertools.pairwise(records)]
+    assert gaps == pytest.approx([44 if drawn else 55] * len(gaps))
+
+
 async def test_idle_notices_silence(autojump_clock: MockClock) -> None:
     policy = IdleHeartbeat(idle=5, timeout=3, jitter=0)
     async with watched(policy) as (client, _, valve):
@@ -209,6 +252,31 @@ async def test_idle_does_not_ping_on_and_on_while_this_side_does_not_read(
         assert client.reading_since is None
         assert client.statistics().pings_in_flight <= 1
         assert await client.receive() == "x"
+
+
+async def test_pings_go_out_while_this_side_does_not_read(autojump_clock: MockClock) -> None:
+    """Who stands in between may cut what is idle, whyever it is."""
+    records: list[object] = []
+    here, there = trio.testing.memory_stream_pair()
+    limits = Limits(inbox_messages=2)
+    async with open_pair(streams=(here, there), limits=limits, hooks=[records.append]) as (
+        client,
+        server,
+    ):
+        async with trio.open_nursery() as nursery:
+            policy = Heartbeat(interval=20, timeout=20, jitter=0, rng=lambda: 0.0)
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
+            for _ in range(5):
+                await server.send("x")
+            await trio.sleep(3_600)
+            assert client.reading_since is None
+            assert records.count(PingSent(id=client.id)) >= 179
+            assert client.last_sent > trio.current_time() - 21
+            for _ in range(5):
+                assert await client.receive() == "x"
+            await trio.sleep(100)
+            assert client.close_reason is None
+            nursery.cancel_scope.cancel()
 
 
 async def test_adaptive_follows_the_round_trips(autojump_clock: MockClock) -> None:
@@ -274,6 +342,12 @@ async def test_adaptive_forgives_a_peer_that_is_alive_without_answering(
         (Heartbeat, {"timeout": -1}),
         (Heartbeat, {"jitter": 1.5}),
         (Heartbeat, {"misses": 0}),
+        (Heartbeat, {"misses": 1.5}),
+        (Heartbeat, {"misses": math.nan}),
+        (Heartbeat, {"interval": math.nan}),
+        (Heartbeat, {"interval": math.inf}),
+        (Heartbeat, {"jitter": math.nan}),
+        (IdleHeartbeat, {"idle": math.inf}),
         (IdleHeartbeat, {"idle": 0}),
         (IdleHeartbeat, {"timeout": 0}),
         (AdaptiveHeartbeat, {"interval": 0}),
@@ -286,7 +360,138 @@ def test_nonsense_is_refused(policy: Any, options: dict[str, float]) -> None:
         policy(**options)
 
 
+@pytest.mark.parametrize(
+    ("heartbeat", "message"),
+    [
+        (20, "such as Heartbeat.interval=20., or None, not 20"),
+        ("20", "or None, not '20'"),
+        (Heartbeat, r"such as Heartbeat\(\), not its class"),
+    ],
+)
+async def test_what_is_no_policy_is_refused_at_once(heartbeat: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        async with trio_ws.connect(URL, heartbeat=heartbeat):
+            pass
+    with pytest.raises(TypeError, match=message):
+        await trio_ws.serve(echo, "127.0.0.1", 0, heartbeat=heartbeat)
+    with pytest.raises(TypeError, match=message):
+        trio_ws.Client(URL, heartbeat=heartbeat)
+
+
 # Policies of one's own
+
+
+class Policy:
+    """A policy that does what it is told."""
+
+    def __init__(self, run: Callable[[WebSocket], Awaitable[None]]) -> None:
+        self._run = run
+
+    async def run(self, ws: WebSocket) -> None:
+        await self._run(ws)
+
+
+async def test_a_verdict_in_a_group_is_a_verdict(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def give(verdict: HeartbeatTimeout) -> None:
+        await trio.sleep(1)
+        raise verdict
+
+    async def run(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery, trio.open_nursery() as inner:
+            nursery.start_soon(ws.ping)
+            inner.start_soon(give, HeartbeatTimeout(trio_ws.CloseReason(1011, "dead")))
+
+    async with watched(Policy(run)) as (client, _, _):
+        with pytest.raises(HeartbeatTimeout, match="dead"):
+            await client.receive()
+    assert not caplog.records
+
+
+async def test_the_end_of_the_connection_may_be_let_through_in_a_group(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.wait_closed)
+            while True:
+                await ws.ping()
+                await trio.sleep(1)
+
+    async with watched(Policy(run)) as (client, server, _):
+        await server.aclose(4000)
+        await trio.sleep(5)
+        assert client.close_reason is not None
+        assert client.close_reason.code == 4000
+    assert not caplog.records
+
+
+async def test_the_end_of_something_else_is_a_crash_of_the_policy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run(ws: WebSocket) -> None:
+        raise trio.ClosedResourceError("a channel of its own")
+
+    async with watched(Policy(run)) as (client, _, _):
+        with pytest.raises(ConnectionClosedError, match="the heartbeat crashed"):
+            await client.receive()
+    assert "the heartbeat policy crashed" in caplog.text
+
+
+async def test_a_policy_that_returns_is_worth_a_warning(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def once(ws: WebSocket) -> None:
+        await ws.ping()
+
+    async def until_the_end(ws: WebSocket) -> None:
+        await ws.wait_closed()
+
+    async with watched(Policy(once)) as (client, _, _):
+        await trio.sleep(1)
+        assert client.close_reason is None
+        text = f"{client.id}: the heartbeat policy has returned: nobody watches now"
+    assert [record[1:] for record in caplog.record_tuples] == [(logging.WARNING, text)]
+    caplog.clear()
+    async with watched(Policy(until_the_end)) as (client, _, _):
+        await client.aclose()
+        await trio.sleep(1)
+    assert not caplog.records
+
+
+async def test_the_documented_policy_spares_a_peer_that_was_not_read_in_time(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading went on just before the verdict, and what had come lies unread still."""
+    (block,) = [one for one in BLOCK.findall(HEARTBEATS.read_text()) if "class App" in one]
+    documented: dict[str, Any] = {}
+    monkeypatch.setattr(trio, "run", bool)
+    exec(compile(block, "<documentation>", "exec"), documented)
+    here, there = trio.testing.memory_stream_pair()
+    streams = (Delayed(here, 0.05), there)
+    async with open_pair(streams=streams, limits=Limits(inbox_messages=1)) as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_answer, server)
+            policy = documented["ApplicationHeartbeat"]()
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
+            for _ in range(2):
+                await server.send("x")
+            await trio.sleep(39.98)
+            paused = client.reading_since is None
+            for _ in range(2):
+                assert await client.receive() == "x"
+            await trio.testing.wait_all_tasks_blocked()
+            assert paused
+            assert client.reading_since is not None
+            await trio.sleep(1)
+            assert client.close_reason is None
+            nursery.cancel_scope.cancel()
+
+
+async def _answer(ws: WebSocket) -> None:
+    async for _ in ws:
+        await ws.send("yes")
 
 
 async def test_any_object_with_run_will_do(autojump_clock: MockClock) -> None:
@@ -397,25 +602,32 @@ async def test_2_a_ping_behind_a_slow_write_is_judged_from_its_writing(
             assert await server.receive() == "large"
 
 
-async def test_3_a_peer_that_stops_reading_for_good_is_noticed() -> None:
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_3_a_peer_that_stops_reading_for_good_is_noticed(scheme: str) -> None:
     """No ping can leave past a blocked send, so a rival never noticed (8 s and counting)."""
-    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    port = listener.socket.getsockname()[1]
 
     async def never_reads(ws: WebSocket) -> None:
         await trio.sleep_forever()
 
+    secure: dict[str, Any] = {}
+    trusting = None
+    if scheme == "wss":
+        authority = trustme.CA()
+        secure["ssl_context"] = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("localhost").configure_cert(secure["ssl_context"])
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
     timeouts = Timeouts(write_stall=0.5, close_timeout=0.5, handler_grace=0.1)
     async with trio.open_nursery() as nursery:
-
-        async def serve() -> None:
-            await trio_ws.serve(never_reads, listeners=[listener], timeouts=timeouts)
-
-        nursery.start_soon(serve)
+        server: trio_ws.Server = await nursery.start(
+            partial(trio_ws.serve, never_reads, "localhost", 0, timeouts=timeouts, **secure)
+        )
         async with trio_ws.connect(
-            f"ws://127.0.0.1:{port}",
+            f"{scheme}://localhost:{server.port}",
             timeouts=timeouts,
-            heartbeat=Heartbeat(interval=0.1, timeout=0.1),
+            ssl_context=trusting,
+            # Any that leaves in time is judged by its own rule.
+            heartbeat=Heartbeat(interval=0.1, timeout=60),
         ) as ws:
             with pytest.raises(ConnectionClosedError, match="stopped reading"):
                 while True:
@@ -446,6 +658,50 @@ async def test_4_an_event_loop_that_stood_still_is_no_dead_peer(
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("stalls", [[1.5], [1.5, 1.5], [1.5, 0.5, 1.5, 1.5]], ids=str)
+async def test_4_one_standstill_after_the_other(mock_clock: MockClock, stalls: list[float]) -> None:
+    """The peer's machine is paused with ours, and answers only when both have run for a while."""
+    here, there = trio.testing.memory_stream_pair()
+    valve = Valve(there)
+    policy = Heartbeat(interval=100, timeout=20, rng=lambda: 0.0)
+    async with open_pair(streams=(here, valve)) as (client, _):
+        async with trio.open_nursery() as nursery:
+            valve.readable = trio.Event()
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
+            await trio.testing.wait_all_tasks_blocked()
+            for stall in stalls:
+                mock_clock.jump(20 * stall)
+                await trio.testing.wait_all_tasks_blocked()
+                assert client.close_reason is None
+            valve.readable.set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert client.close_reason is None
+            assert client.latency is not None
+            nursery.cancel_scope.cancel()
+
+
+async def test_4_an_answer_that_came_in_a_short_standstill_is_read_first(
+    mock_clock: MockClock,
+) -> None:
+    """Too short to be noticed as one, and yet past the deadline."""
+    here, there = trio.testing.memory_stream_pair()
+    idle, _ = trio.testing.memory_stream_pair()
+    policy = Heartbeat(interval=100, timeout=20, rng=lambda: 0.0)
+    async with open_pair(streams=(here, idle)) as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
+            ping = await there.receive_some()
+            payload = bytes(one ^ ping[2 + at % 4] for at, one in enumerate(ping[6:]))
+            here.receive_stream.put_data(encode_frame(Opcode.PONG, payload))
+            mock_clock.jump(1.05 * 20)
+            await trio.testing.wait_all_tasks_blocked()
+            assert client.close_reason is None
+            assert client.latency == pytest.approx(21)
+            nursery.cancel_scope.cancel()
+        client.abort()
+        server.abort()
+
+
 async def _serve_echo(*, task_status: trio.TaskStatus[trio_ws.Server]) -> None:
     await trio_ws.serve(echo, "127.0.0.1", 0, heartbeat=None, task_status=task_status)
 
@@ -474,8 +730,7 @@ async def test_5_any_byte_is_life_and_only_the_pong_is_latency(
 async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asleep = 0.0
-    monkeypatch.setattr(_heartbeat, "_seconds_asleep", lambda: asleep)
+    sleeper = Sleeper(monkeypatch)
     policy = Heartbeat(interval=1_000, timeout=30, rng=lambda: 1.0)
     records: list[object] = []
     here, there = trio.testing.memory_stream_pair()
@@ -485,15 +740,16 @@ async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
             nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
             await trio.sleep(100)
             assert PingSent(id=client.id) not in records
-            asleep = 3_600
-            await trio.sleep(10.1)
+            sleeper.asleep = 3_600
+            await trio.sleep(1.1)
             assert records.count(PingSent(id=client.id)) == 1
             # Asleep again, with a ping under way: that one is not judged, a new one is.
             valve.readable = trio.Event()
-            asleep += 3_600
-            await trio.sleep(15)
-            asleep += 3_600
-            await trio.sleep(16)
+            sleeper.asleep += 3_600
+            await trio.sleep(1.1)
+            assert records.count(PingSent(id=client.id)) == 2
+            sleeper.asleep += 3_600
+            await trio.sleep(1.1)
             assert records.count(PingSent(id=client.id)) == 3
             valve.readable.set()
             await trio.sleep(100)
@@ -501,11 +757,30 @@ async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
             nursery.cancel_scope.cancel()
 
 
-def test_6_sleep_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Until the machine sleeps, nothing is gained between two looks.
-    assert abs(_heartbeat._seconds_asleep() - _heartbeat._seconds_asleep()) < 0.5
-    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
-    assert abs(_heartbeat._seconds_asleep() - _heartbeat._seconds_asleep()) < 0.5
+async def test_6_life_from_before_the_sleep_is_none(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = Sleeper(monkeypatch)
+    policy = Heartbeat(interval=1_000, timeout=20, rng=lambda: 0.0)
+    records: list[object] = []
+    here, there = trio.testing.memory_stream_pair()
+    mute = Valve(there)
+    mute.readable = trio.Event()
+    async with open_pair(streams=(here, mute), hooks=[records.append]) as (client, server):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_heartbeat.keep_alive, client, policy, NO_HOOKS)
+            await trio.sleep(1)
+            await server.send("alive")
+            assert await client.receive() == "alive"
+            sleeper.asleep = 3_600
+            # Whoever it was may be gone since: a new ping, at once, is what is judged.
+            await trio.sleep(1.1)
+            assert records.count(PingSent(id=client.id)) == 2
+            with pytest.raises(HeartbeatTimeout):
+                await client.receive()
+            assert trio.current_time() == pytest.approx(22, abs=1)
+            nursery.cancel_scope.cancel()
+        mute.readable.set()
 
 
 async def test_7_ping_wakes_with_the_end(autojump_clock: MockClock) -> None:
@@ -516,44 +791,33 @@ async def test_7_ping_wakes_with_the_end(autojump_clock: MockClock) -> None:
             await client.ping()
 
 
+@pytest.mark.parametrize("call", ["ping", "start_ping", "send", "wait_closed"])
+async def test_7_a_dead_peer_behind_a_full_inbox_hangs_nobody(
+    autojump_clock: MockClock, call: str
+) -> None:
+    """Nothing is read there, so that a ping cannot be written is all that tells."""
+    async with watched(SECOND, limits=Limits(inbox_messages=2)) as (client, server, _):
+        for _ in range(4):
+            await server.send("x")
+            await trio.testing.wait_all_tasks_blocked()
+        assert client.reading_since is None
+        server.abort()
+        with trio.fail_after(5):
+            if call == "wait_closed":
+                assert (await client.wait_closed()).code == 1006
+            with pytest.raises(ConnectionClosedError):
+                if call == "start_ping":
+                    await client.start_ping().wait()
+                while True:
+                    await (client.send("x") if call == "send" else client.ping())
+
+
 # Many at once
 
 
-class Counting:
-    """Just enough of a WebSocket to be pinged, and answers at once."""
-
-    id = "counting"
-    close_reason = None
-
-    def __init__(self, pings: list[float]) -> None:
-        self._pings = pings
-        self.last_received = self.reading_since = trio.current_time()
-
-    def start_ping(self) -> Counting:
-        self._pings.append(trio.current_time())
-        self.written_at = self.last_received = trio.current_time()
-        return self
-
-    round_trip = 0.0
-
-    async def wait(self) -> float:
-        await trio.lowlevel.checkpoint()
-        return 0.0
-
-    def forget(self) -> None:
-        pass
-
-
-async def test_ten_thousand_do_not_ping_together(autojump_clock: MockClock) -> None:
-    pings: list[float] = []
-    policy = Heartbeat(rng=random.Random(1).random)
-    start = trio.current_time()
-    with trio.move_on_after(60):
-        async with trio.open_nursery() as nursery:
-            for _ in range(10_000):
-                nursery.start_soon(policy.run, cast("WebSocket", Counting(pings)))
-    per_second = Counter(int(at - start) for at in pings)
-    assert len(pings) == pytest.approx(30_000, rel=0.05)
+def test_ten_thousand_do_not_ping_together() -> None:
+    per_second = spread(10_000, random.Random(1).random)
+    assert sum(per_second) == pytest.approx(30_000, rel=0.05)
     # 500 a second on average; where first pings end and second ones begin, they overlap a little.
-    assert max(per_second.values()) <= 750
-    assert min(per_second[second] for second in range(60)) >= 250
+    assert max(per_second) <= 750
+    assert min(per_second) >= 250

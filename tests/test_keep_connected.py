@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
+import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +23,7 @@ from trio_ws import (
     ConnectionClosedOK,
     GaveUp,
     OfflineQueue,
+    Verdict,
     keep_connected,
 )
 from trio_ws.instrumentation import PongReceived
@@ -267,6 +271,85 @@ async def test_a_queue_is_sent_before_anything_else(
         assert [await ws.receive() for _ in range(5)] == ["login", "1", b"2", "3", "4"]
 
 
+@pytest.mark.parametrize("way", ["left", "cancelled", "gave up"])
+async def test_a_queue_that_nobody_will_get_is_not_dropped_silently(
+    network: Network, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    queue, backoff = OfflineQueue(), Backoff(jitter="none", initial=1, max_attempts=2)
+    async with network.served(echo):
+        with trio.move_on_after(0.5 if way == "cancelled" else math.inf):
+            async with keep_connected(URL, offline=queue, backoff=backoff) as ws:
+                network.down = REFUSED
+                await lose(network, ws)
+                await ws.send("precious")
+                ws.send_nowait("and dear")
+                if way == "cancelled":
+                    await trio.sleep_forever()
+                elif way == "gave up":
+                    with pytest.raises(GaveUp):
+                        await ws.receive()
+                    assert "lost" in caplog.messages[-1], "at once"
+    lost = [text for text in caplog.messages if "offline queue" in text]
+    assert lost == [f"{ws.id}: 2 messages in the offline queue are lost"]
+
+
+async def test_a_message_on_its_way_out_of_the_queue_is_counted_too(
+    network: Network, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def deaf(ws: WebSocket) -> None:
+        await trio.sleep_forever()
+
+    network.lockstep = True
+    limits = trio_ws.Limits(outbox_bytes=10, inbox_messages=1)
+    timeouts = trio_ws.Timeouts(close_timeout=1)
+    async with network.served(deaf, limits=limits):
+        async with keep_connected(
+            URL, offline=OfflineQueue(), backoff=EXACT, limits=limits, timeouts=timeouts
+        ) as ws:
+            await lose(network, ws)
+            for _ in range(5):
+                await ws.send("x" * 100_000)
+            await trio.sleep(2)
+            sent = ws.statistics().messages_sent
+            assert 0 < sent < 5
+    assert f"{ws.id}: {5 - sent} messages in the offline queue are lost" in caplog.messages
+
+
+async def test_nothing_overtakes_a_queue(network: Network, autojump_clock: MockClock) -> None:
+    got: list[str] = []
+    reads = trio.Event()
+
+    async def handler(ws: WebSocket) -> None:
+        await reads.wait()
+        async for message in ws:
+            got.append(str(message)[0])
+
+    network.lockstep = True
+    limits = trio_ws.Limits(outbox_bytes=10, inbox_messages=1)
+    queue = OfflineQueue(messages=3)
+    async with (
+        network.served(handler, limits=limits),
+        keep_connected(URL, offline=queue, backoff=EXACT, limits=limits) as ws,
+        trio.open_nursery() as nursery,
+    ):
+        await lose(network, ws)
+        for text in "123":
+            await ws.send(text * 100_000)
+        await trio.sleep(2)
+        assert ws.is_connected
+        # The queue is on its way out, and stuck.
+        nursery.start_soon(ws.send, "4")
+        nursery.start_soon(ws.ping)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ws.statistics().tasks_waiting_send == 1, "whoever sends now queues up behind it"
+        with suppress(trio.WouldBlock):
+            ws.send_nowait("5")
+        reads.set()
+        await trio.sleep(5)
+    assert got[:3] == ["1", "2", "3"]
+    assert "4" in got
+
+
 async def test_a_queue_is_bounded_in_bytes_too(network: Network, autojump_clock: MockClock) -> None:
     queue = OfflineQueue(bytes=5)
     async with network.served(echo), keep_connected(URL, backoff=EXACT, offline=queue) as ws:
@@ -274,6 +357,14 @@ async def test_a_queue_is_bounded_in_bytes_too(network: Network, autojump_clock:
         await ws.send("large message")
         with pytest.raises(trio.WouldBlock):
             ws.send_nowait("x")
+
+
+@pytest.mark.parametrize("offline", ["queue", "Wait", None, OfflineQueue])
+async def test_a_policy_that_is_none_is_refused(network: Network, offline: Any) -> None:
+    with pytest.raises(ValueError, match="'wait', 'raise' or an OfflineQueue"):
+        async with keep_connected(URL, offline=offline):
+            raise AssertionError
+    assert network.attempts == []
 
 
 async def test_text_that_cannot_be_sent_is_refused_before_it_is_queued(
@@ -347,6 +438,7 @@ async def test_a_queue_survives_a_connection_that_dies_while_it_is_sent(
             await ws.send(f"message {number:04}")
         network.cut_after = {"send": 400}
         await trio.sleep(10)
+        assert ws.statistics().messages_sent == 50, "each is handed to one connection"
     numbers = [str(message) for message in got]
     assert numbers == sorted(set(numbers)), "none twice, and in order"
     assert "message 0049" in numbers
@@ -364,18 +456,32 @@ async def test_a_send_that_waits_when_the_connection_dies_goes_to_the_next(
         async for message in ws:
             got.append(message)
 
+    network.lockstep = True
     limits = trio_ws.Limits(outbox_bytes=10, inbox_messages=1)
-    async with network.served(handler), keep_connected(URL, backoff=EXACT, limits=limits) as ws:
+    async with (
+        network.served(handler, limits=limits),
+        keep_connected(URL, backoff=EXACT, limits=limits) as ws,
+    ):
         async with trio.open_nursery() as nursery:
             # The write under way and the queue behind it are full: the last one waits.
-            network.streams.clear()
-            for text in ("a", "b", "c", "d"):
-                nursery.start_soon(ws.send, text * 100_000)
+            done: set[str] = set()
+
+            async def send(letter: str) -> None:
+                await ws.send(letter * 100_000)
+                done.add(letter)
+
+            for letter in "abcd":
+                nursery.start_soon(send, letter)
             await trio.testing.wait_all_tasks_blocked()
+            waited = set("abcd") - done
+            assert waited
             ws.abort(LOST)
             reads.set()
         await trio.sleep(5)
-    assert len(got) == len(set(map(str, got)))
+        assert ws.statistics().messages_sent == 4
+    letters = [str(message)[0] for message in got]
+    assert len(letters) == len(set(letters)), "none twice"
+    assert waited <= set(letters), "those that waited arrive"
 
 
 async def test_an_iterable_is_not_sent_again(network: Network, autojump_clock: MockClock) -> None:
@@ -416,6 +522,24 @@ async def test_giving_up_reaches_everybody(network: Network, autojump_clock: Moc
             with pytest.raises(GaveUp):
                 await ws.receive()
         assert "1006" in repr(ws)
+
+
+@pytest.mark.parametrize("verdict", list(Verdict)[-2:])
+async def test_what_is_raised_again_and_again_does_not_grow(
+    network: Network, autojump_clock: MockClock, verdict: Verdict
+) -> None:
+    error: Exception | None = None
+    async with (
+        network.served(echo),
+        keep_connected(URL, should_retry=lambda _: verdict) as ws,
+    ):
+        await lose(network, ws)
+        for _ in range(50):
+            with pytest.raises((GaveUp, ConnectionClosedOK)) as caught:
+                await ws.receive()
+            error = caught.value
+    assert error is not None
+    assert len(traceback.extract_tb(error.__traceback__)) < 10
 
 
 async def test_the_first_connection_s_failure_leaves_as_itself(
@@ -494,6 +618,27 @@ async def test_abort_ends_and_abort_with_an_error_goes_on(
     assert len(network.attempts) == 2
 
 
+async def test_a_sender_that_never_receives_is_connected_again(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    """Behind its full inbox, only a failed write tells that the connection is gone."""
+
+    async def flood(ws: WebSocket) -> None:
+        for _ in range(100):
+            await ws.send("x")
+        async for _ in ws:
+            pass
+
+    async with network.served(flood), keep_connected(URL, backoff=EXACT) as ws:
+        for _ in range(20):
+            await network.cut()
+            with trio.fail_after(10):
+                for _ in range(3):
+                    await ws.send("tick")
+                    await trio.sleep(1)
+    assert len(network.attempts) > 10
+
+
 async def test_closing_wakes_who_waits_for_a_connection(
     network: Network, autojump_clock: MockClock
 ) -> None:
@@ -538,7 +683,8 @@ async def test_what_is_known(network: Network, autojump_clock: MockClock) -> Non
         await trio.testing.wait_all_tasks_blocked()
         assert ws.is_connected
     kinds = [type(event).__name__ async for event in events]
-    assert kinds == ["Disconnected", "Waiting", "Connecting", "Connected"]
+    assert kinds[:4] == ["Disconnected", "Waiting", "Connecting", "Connected"]
+    assert kinds[4:] == ["Disconnected", "Stopped"]
 
 
 # At most once
@@ -557,14 +703,25 @@ class Sent:
     cuts=st.lists(st.integers(1, 12), max_size=6),
     bytes_carried=st.lists(st.integers(0, 2_000), max_size=4),
     offline=st.sampled_from(["wait", "raise", OfflineQueue(messages=4)]),
+    patience=st.lists(st.sampled_from([0, 0.001, 0.01, math.inf]), min_size=1, max_size=7),
+    outbox_bytes=st.sampled_from([10, 65536]),
+    lockstep=st.booleans(),
 )
-def test_at_most_once(cuts: list[int], bytes_carried: list[int], offline: Any) -> None:
+def test_at_most_once(
+    cuts: list[int],
+    bytes_carried: list[int],
+    offline: Any,
+    patience: list[float],
+    outbox_bytes: int,
+    lockstep: bool,
+) -> None:
     connections: list[list[str]] = []
     tasks = [Sent(), Sent()]
 
     async def main() -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
             network = install(monkeypatch)
+            network.lockstep = lockstep
             async with network.served(handler(network)):
                 await run_client(network)
 
@@ -585,7 +742,10 @@ def test_at_most_once(cuts: list[int], bytes_carried: list[int], offline: Any) -
 
     async def run_client(network: Network) -> None:
         backoff = Backoff(initial=0.01, maximum=0.02, intensity=None)
-        async with keep_connected(URL, offline=offline, backoff=backoff, hooks=()) as ws:
+        limits = trio_ws.Limits(outbox_bytes=outbox_bytes)
+        async with keep_connected(
+            URL, offline=offline, backoff=backoff, limits=limits, hooks=()
+        ) as ws:
             async with trio.open_nursery() as nursery:
                 for name, sent in zip("ab", tasks, strict=True):
                     nursery.start_soon(send_many, ws, name, sent)
@@ -594,10 +754,14 @@ def test_at_most_once(cuts: list[int], bytes_carried: list[int], offline: Any) -
     async def send_many(ws: WebSocket, name: str, sent: Sent) -> None:
         for number in range(30):
             message = f"{name}{number:03}"
-            try:
-                await ws.send(message)
-                sent.accepted.append(message)
-            except ConnectionClosedError:
+            with trio.move_on_after(patience[number % len(patience)]) as scope:
+                try:
+                    await ws.send(message)
+                    sent.accepted.append(message)
+                except ConnectionClosedError:
+                    assert offline == "raise"
+                    sent.failed.append(message)
+            if scope.cancelled_caught:
                 sent.failed.append(message)
             await trio.sleep(0.005)
 
@@ -606,7 +770,7 @@ def test_at_most_once(cuts: list[int], bytes_carried: list[int], offline: Any) -
     assert len(arrived) == len(set(arrived)), "no number arrives twice"
     for sent, name in zip(tasks, "ab", strict=True):
         assert not set(arrived) & set(sent.failed), "none arrives whose send raised"
-        assert offline == "raise" or not sent.failed
+        assert len(sent.accepted) + len(sent.failed) == 30
         for got in connections:
             own = [message for message in got if message.startswith(name)]
             assert own == sorted(own), "order holds within a connection"
@@ -633,3 +797,44 @@ async def test_cancelled_anywhere_nothing_is_left(network: Network, offline: Any
             assert server.connections == ()
 
         assert await cancel_sweep(scenario, check, every_task=True) > 30
+
+
+@pytest.mark.parametrize("direction", ["send", "receive"])
+@pytest.mark.parametrize("offline", ["wait", "raise", OfflineQueue()])
+async def test_cut_anywhere_what_send_said_is_true(
+    network: Network, autojump_clock: MockClock, direction: str, offline: Any
+) -> None:
+    arrived: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        async for message in ws:
+            arrived.append(str(message))
+            await ws.send(message)
+
+    async def log_in(ws: WebSocket) -> None:
+        await ws.send("login")
+        assert await ws.receive() == "login"
+
+    for after in range(0, 330, 9):
+        network.cut_after = {direction: after}
+        arrived.clear()
+        accepted, failed, received = [], [], []
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        async with network.served(handler):
+            async with keep_connected(URL, offline=offline, on_connect=log_in, backoff=EXACT) as ws:
+                for number in range(6):
+                    message = f"message {number}"
+                    try:
+                        await ws.send(message)
+                        accepted.append(message)
+                    except ConnectionClosedError:
+                        failed.append(message)
+                    with trio.move_on_after(5):
+                        received.append(await ws.receive())
+        messages = [message for message in arrived if message != "login"]
+        assert messages == sorted(set(messages)), f"cut after {after}: none twice, in order"
+        assert set(messages) <= set(accepted)
+        assert set(received) <= set(messages)
+        assert not failed or offline == "raise"
+        assert len(messages) >= 4, "at most one is lost with the connection, and one refused"
+        assert trio.lowlevel.current_statistics().tasks_living == tasks

@@ -18,7 +18,10 @@ import trustme
 
 import trio_ws
 from trio_ws import ConnectionClosedError, ConnectionRejected, Limits, Response, Server, Timeouts
+from trio_ws.instrumentation import ConnectionOpened
 from trio_ws.protocol.frames import Opcode, encode_frame
+
+from .network import URL, install
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -231,6 +234,26 @@ async def test_a_handler_need_not_catch_the_end_of_its_connection(
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
+async def test_a_write_that_fails_behind_a_full_inbox_is_no_crash(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def send_for_ever(ws: WebSocket) -> None:
+        while True:
+            await ws.send("tick")
+            await trio.sleep(1)
+
+    network = install(monkeypatch)
+    async with network.served(send_for_ever, limits=Limits(inbox_messages=4)) as server:
+        async with trio_ws.connect(URL, heartbeat=None) as ws:
+            for _ in range(20):
+                await ws.send("x")
+            await trio.testing.wait_all_tasks_blocked()
+            ws.abort()
+        await trio.sleep(5)
+        assert server.connections == ()
+        assert server.statistics().crashed == 0
+
+
 async def test_a_handler_may_close_by_itself() -> None:
     async def close(ws: WebSocket) -> None:
         await ws.aclose(4001, "enough")
@@ -244,7 +267,7 @@ async def test_a_handler_may_close_by_itself() -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-async def test_on_error_is_told_while_the_connection_is_open(is_async: bool) -> None:
+async def test_on_error_is_told_before_the_connection_is_closed(is_async: bool) -> None:
     told: list[tuple[str, Exception]] = []
 
     async def crash(ws: WebSocket) -> None:
@@ -294,6 +317,72 @@ async def test_an_on_error_that_fails_disturbs_nobody(caplog: pytest.LogCaptureF
         assert [one.getMessage().partition(": ")[2] for one in caplog.records] == messages
 
 
+async def test_an_on_error_that_hangs_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def crash(ws: WebSocket) -> None:
+        raise KeyError("a bug")
+
+    async def hang(ws: WebSocket, error: Exception) -> None:
+        await trio.sleep_forever()
+
+    network = install(monkeypatch)
+    async with network.served(crash, on_error=hang, hooks=()):
+        async with trio_ws.connect(URL, heartbeat=None) as ws:
+            with pytest.raises(ConnectionClosedError, match="1011"):
+                await ws.receive()
+    assert trio.current_time() == pytest.approx(10)
+    assert [one.partition(": ")[2] for one in caplog.messages] == [
+        "on_error was not done within 10 s"
+    ]
+
+
+async def test_a_connection_whose_handler_outlives_it_is_not_open(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def linger(ws: WebSocket) -> None:
+        await ws.wait_closed()
+        await trio.sleep(5)
+
+    network = install(monkeypatch)
+    async with network.served(linger) as server:
+        async with trio_ws.connect(URL, heartbeat=None) as ws:
+            await ws.ping()
+            (only,) = server.connections
+        assert server.connections == ()
+        assert not server.close_connection(only.id)
+        # It still takes a place, until its handler is done.
+        assert server.statistics().connections == 1
+        await trio.sleep(6)
+        assert server.statistics().connections == 0
+
+
+async def test_the_registry_may_be_iterated_over_while_it_changes(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    network = install(monkeypatch)
+
+    async def come_and_go(pause: float) -> None:
+        while True:
+            async with trio_ws.connect(URL, heartbeat=None) as ws:
+                with trio.move_on_after(pause):
+                    await ws.wait_closed()
+
+    async with network.served(wait_for_the_end) as server, trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(come_and_go, 0.1 + number / 100)
+        closed = seen = 0
+        for _ in range(50):
+            for connection in server.connections:
+                await trio.sleep(0.01)
+                assert connection.statistics().uptime >= 0
+                closed += server.close_connection(connection.id)
+                seen += 1
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert 0 < closed < seen
+
+
 async def test_one_connection_is_closed_by_its_id() -> None:
     ended: list[str] = []
 
@@ -322,6 +411,19 @@ async def test_one_connection_is_closed_by_its_id() -> None:
         assert not server.close_connection("nobody")
     (reason,) = ended
     assert reason.startswith("4000 (private use) 'enough', closed here")
+
+
+async def test_a_hook_may_close_what_has_just_opened() -> None:
+    """The close frame does not overtake the handshake's answer."""
+
+    def refuse(record: object) -> None:
+        if isinstance(record, ConnectionOpened):
+            server.close_connection(record.id, 4003, "banned")
+
+    async with serving(wait_for_the_end, hooks=[refuse]) as server:
+        with pytest.raises(ConnectionClosedError, match="banned"):
+            async with trio_ws.connect(url(server)) as ws:
+                await ws.receive()
 
 
 async def test_a_heartbeat_of_the_server_s_own() -> None:

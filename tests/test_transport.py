@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -89,6 +90,28 @@ async def test_abort_ends_every_call_under_way_and_to_come(make_pair: Callable[[
     transport.abort()
     await transport.aclose()
     await peer.aclose()
+
+
+async def test_what_the_peer_s_system_has_is_known_of_tcp_on_linux() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    peer = socket.create_connection(listener.socket.getsockname())
+    stream = await listener.accept()
+    transports = [make_transport(stream), StreamTransport(stream)]
+    before = transports[0].acknowledged()
+    assert transports[0].write_now(b"hello") == 5
+    assert peer.recv(5) == b"hello"
+    for transport in transports:
+        while transport.acknowledged() - before < 5 and sys.platform == "linux":
+            await trio.testing.wait_all_tasks_blocked(0.001)
+    await transports[0].aclose()
+    peer.close()
+    await listener.aclose()
+    unix, other = socket_pair()
+    memory, _ = stream_pair()
+    for transport in (transports[0], unix, memory):
+        assert transport.acknowledged() == 0
+    await unix.aclose()
+    await other.aclose()
 
 
 async def test_a_full_socket_takes_what_it_can_and_is_waited_for() -> None:

@@ -19,7 +19,7 @@ from ._errors import (
     RedirectRefused,
     TooManyRedirects,
 )
-from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
+from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, keep_alive
 from ._settings import Limits, Timeouts
 from ._url import Target, parse_url
 from .instrumentation import NO_HOOKS, HandshakeAnswered, Hooks, log_record
@@ -196,6 +196,7 @@ async def connected(
     on_stage: Callable[[Stage], None] = nobody_cares,
 ) -> AsyncGenerator[Connection]:
     """`connect`, which also tells *on_stage* how far it has come."""
+    check_policy(heartbeat)
     options = _Options(
         headers=Headers(headers),
         origin=origin,
@@ -240,7 +241,8 @@ async def supervised(close: Callable[[int], Awaitable[None]]) -> AsyncGenerator[
     """A nursery for the length of the block, whose tasks are done with when the block is left.
 
     *close* is awaited then, with the close code that says how it was left, and what still runs
-    is cancelled. An exception from the block leaves it as itself, never in a group.
+    is cancelled. An exception from the block, or from one of the tasks, leaves it as itself, never
+    in a group.
     """
     failure: BaseException | None = None
     try:
@@ -255,11 +257,26 @@ async def supervised(close: Callable[[int], Awaitable[None]]) -> AsyncGenerator[
             except trio.Cancelled as cancelled:
                 failure = failure or cancelled
             nursery.cancel_scope.cancel()
-    except BaseException:
-        if failure is None:
-            raise
+    except BaseException as error:
+        crash = _alone(error)
+        if failure is None or not isinstance(crash, trio.Cancelled):
+            # No background task is meant to raise, so what one does raise is never hidden. Where
+            # it cancelled the block, that is only its echo.
+            if failure is not None and not isinstance(failure, trio.Cancelled):
+                crash.__context__ = failure
+            failure = crash
     if failure is not None:
         raise failure
+
+
+def _alone(error: BaseException) -> BaseException:
+    """What is wrong: of a group, what is more than cancellation, by itself where it is one."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    crashes = error.split(trio.Cancelled)[1]
+    if crashes is None or len(crashes.exceptions) == 1:
+        return _alone((crashes or error).exceptions[0])
+    return crashes
 
 
 def _close_code(failure: BaseException | None) -> int:
@@ -343,7 +360,7 @@ async def _attempt(target: Target, options: _Options) -> tuple[Connection, bytes
         )
         answer = await _shake_hands(stream, handshake, target)
         response = answer if isinstance(answer, Response) else answer.response
-        if options.hooks.any:
+        if options.hooks:
             options.hooks.tell(
                 HandshakeAnswered(target=str(target), request=handshake.request, response=response)
             )

@@ -22,18 +22,22 @@ from __future__ import annotations
 import itertools
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
+from ._allowance import ControlAllowance
 from ._close import CLEAN_CODES, ClosedBy, CloseReason
 from ._errors import (
+    ClosedHere,
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
     MessageTooBig,
     ProtocolViolation,
+    another,
 )
 from ._fragments import IncomingMessage, as_async, concatenated, normalized
 from ._inbox import Inbox
@@ -96,7 +100,6 @@ class Connection(WebSocket):
     __slots__ = (
         "_bytes_received",
         "_control_allowance",
-        "_control_seen_at",
         "_end_waiters",
         "_ended",
         "_error",
@@ -159,8 +162,8 @@ class Connection(WebSocket):
         )
         self._pings = Pings(self._closed)
         self._reason: CloseReason | None = None
-        # What the reason means to a caller; None: this side closed.
-        self._error: type[ConnectionClosed] | None = None
+        # Makes of the reason what callers are told; None: this side closed.
+        self._error: Callable[[CloseReason], ConnectionClosed] | None = None
         self._ended = False
         self._end_waiters: trio.lowlevel.ParkingLot | None = None
         self._turn_left = _TURN_MESSAGES
@@ -168,8 +171,7 @@ class Connection(WebSocket):
         self._fragmenting = False
         self._joined: list[str | bytes] | None = None
         self._skipping = False
-        self._control_allowance = float(limits.control_frame_burst)
-        self._control_seen_at = 0.0
+        self._control_allowance = ControlAllowance(limits)
         self._messages_sent = 0
         self._messages_received = 0
         self._bytes_received = 0
@@ -199,7 +201,10 @@ class Connection(WebSocket):
             a task per connection spares 2 KiB each.
         """
         self._nursery = nursery
-        if self._hooks.any:
+        if preamble:
+            # Before a hook is told, which may close the connection at once.
+            self._outbox.put(preamble)
+        if self._hooks:
             self._hooks.tell(
                 ConnectionOpened(
                     id=self._id,
@@ -209,8 +214,6 @@ class Connection(WebSocket):
                 )
             )
         nursery.start_soon(self._receive_task, leftover, afterwards)
-        if preamble:
-            self._outbox.put(preamble)
 
     # Sending
 
@@ -223,7 +226,7 @@ class Connection(WebSocket):
         outbox = self._outbox
         if (
             self._reason is None
-            and not outbox.is_over_high_water
+            and not outbox.is_blocked
             and not self._fragmenting
             and outbox.burst < _TURN_MESSAGES
             and perf_counter() < self._turn_ends
@@ -236,7 +239,7 @@ class Connection(WebSocket):
     def send_nowait(self, message: str | BytesLike, *, compress: bool | None = None) -> None:
         message = normalized(message)
         self._check_open()
-        if self._outbox.is_over_high_water or self._fragmenting:
+        if self._outbox.is_blocked or self._fragmenting:
             raise trio.WouldBlock
         self._put(message, compress)
 
@@ -255,7 +258,7 @@ class Connection(WebSocket):
         await trio.lowlevel.checkpoint()
         while True:
             self._check_open()
-            if not (self._outbox.is_over_high_water or self._fragmenting):
+            if not (self._outbox.is_blocked or self._fragmenting):
                 break
             await self._outbox.wait_change()
         self._outbox.burst = 0
@@ -291,7 +294,7 @@ class Connection(WebSocket):
     async def _send_fragment(self, part: str | bytes, compress: bool | None) -> str | bytes:
         """Send one fragment; return it."""
         await trio.lowlevel.checkpoint()
-        while self._reason is None and self._outbox.is_over_high_water:
+        while self._reason is None and self._outbox.is_blocked:
             await self._outbox.wait_change()
         self._check_open()
         frame = self._machine.send_part(part, final=False, compress=compress)
@@ -399,7 +402,7 @@ class Connection(WebSocket):
             raise
         self._outbox.put_control(frame, ping.written)
         self._outbox.flush()
-        if self._hooks.any:
+        if self._hooks:
             self._hooks.tell(PingSent(id=self._id))
         return ping
 
@@ -425,9 +428,10 @@ class Connection(WebSocket):
         if error is None:
             self._settle(_ABORTED, None)
         else:
-            self._settle(error.reason, type(error))
-            if error.reason.code != 1006:
-                # Told to the peer if the transport takes it at once.
+            # Without its traceback, which would keep alive what it passed through.
+            self._settle(error.reason, partial(another, another(error, error.reason)))
+            # Told to the peer if it may be, and the transport takes it at once.
+            with suppress(ValueError):
                 self._send_close(error.reason.code, error.reason.reason)
         self._outbox.discard()
         self._transport.abort()
@@ -470,7 +474,9 @@ class Connection(WebSocket):
         if self._machine.close_sent is None:
             self._outbox.put(self._machine.send_close(code, reason))
 
-    def _settle(self, reason: CloseReason, error: type[ConnectionClosed] | None) -> None:
+    def _settle(
+        self, reason: CloseReason, error: Callable[[CloseReason], ConnectionClosed] | None
+    ) -> None:
         """Fix why the connection ended, unless that is fixed already, and wake who waits."""
         if self._reason is not None:
             return
@@ -485,19 +491,21 @@ class Connection(WebSocket):
     def _check_open(self) -> None:
         if self._reason is not None:
             raise self._closed()
-        if self._outbox.broken:
-            raise ConnectionClosedError(_CUT)
 
     def _closed(self) -> Exception:
         """What a call raises once the connection has ended."""
         assert self._reason is not None
         if self._error is None:
-            return trio.ClosedResourceError(f"the connection is closed: {self._reason}")
-        return self._error(self._reason)
+            return ClosedHere(self._reason, self._id)
+        error = self._error(self._reason)
+        error.connection_id = self._id
+        return error
 
     async def _abort_after(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self.wait_closed()
+        # Also for who waits, and for a receive task that waits behind a full inbox.
+        self._settle(_CUT, ConnectionClosedError)
         if not self._ended:
             self._transport.abort()
 
@@ -505,7 +513,8 @@ class Connection(WebSocket):
         if isinstance(error, WriteStalled):
             self.abort(ConnectionClosedError(_STALLED))
         else:
-            # What the peer said before it went may still be there to be read.
+            # What the peer said before it went may still be there to be read, and tells more.
+            # Until then `send` waits, so that it gives the same reason as everybody else.
             self._start_task(self._abort_after, self._timeouts.violation_timeout)
 
     def _start_task(self, function: object, *args: object) -> None:
@@ -539,9 +548,10 @@ class Connection(WebSocket):
                 await self._conclude(ending)
                 return
             if not inbox.has_room(machine.held_bytes):
-                self._reading_since = None
+                self._reading_since, paused_at = None, trio.current_time()
                 await inbox.wait_room(machine.held_bytes)
                 self._reading_since = trio.current_time()
+                self._control_allowance.reading_resumed(paused_at)
             if machine.mid_message:
                 with trio.move_on_after(self._timeouts.assembly_timeout) as progress:
                     data = await self._transport.receive()
@@ -584,24 +594,20 @@ class Connection(WebSocket):
 
     def _take_control(self, event: Ping | Pong) -> bool:
         """Answer a ping, settle a pong; false when there are too many of them."""
-        now = trio.current_time()
-        earned = (now - self._control_seen_at) * self._limits.control_frame_rate
-        self._control_seen_at = now
-        allowance = min(self._control_allowance + earned, float(self._limits.control_frame_burst))
-        self._control_allowance = allowance - 1
-        if allowance < 1:
-            return False
         if isinstance(event, Pong):
             round_trip = self._pings.settle(event.payload)
-            if self._hooks.any:
+            if self._hooks:
                 self._hooks.tell(
                     PongReceived(id=self._id, round_trip=round_trip, payload=event.payload)
                 )
-            return True
+            # One that was asked for is not counted: any number of pings may be in flight.
+            return round_trip is not None or self._control_allowance.spend()
+        if not self._control_allowance.spend():
+            return False
         if self._machine.close_sent is None:
             self._outbox.put_pong(self._machine.send_pong(event.payload))
             self._outbox.flush()
-        if self._hooks.any:
+        if self._hooks:
             self._hooks.tell(PingReceived(id=self._id, payload=event.payload))
         return True
 
@@ -656,7 +662,7 @@ class Connection(WebSocket):
         finally:
             self._ended = True
             self._uptime = trio.current_time() - self._opened_at
-            if self._hooks.any:
+            if self._hooks:
                 self._hooks.tell(
                     ConnectionEnded(
                         id=self._id,

@@ -28,12 +28,14 @@ from __future__ import annotations
 
 import datetime
 import email.utils
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from ._close import CloseReason
+
 if TYPE_CHECKING:
-    from ._close import CloseReason
     from .protocol.http import Headers, Response
 
 
@@ -119,18 +121,20 @@ class ConnectionRejected(HandshakeError):
     def retry_after(self) -> float | None:
         """Seconds to wait, from ``Retry-After`` (RFC 9110, section 10.2.3), or ``None``.
 
-        A date in the past gives 0.0; a value that is neither a number nor a date, ``None``.
+        A date in the past gives 0.0; a value that is neither a date nor a number, or a larger one
+        than can be told, ``None``. It is the server's word: bound it before it is waited for.
         """
         value = self.headers.get("retry-after", "").strip()
         if value.isascii() and value.isdigit():
-            return float(value)
+            seconds = float(value)
+            return seconds if math.isfinite(seconds) else None
         try:
             when = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+            if when.tzinfo is None:
+                when = when.replace(tzinfo=datetime.UTC)
+            return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+        except (ValueError, OverflowError):
             return None
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=datetime.UTC)
-        return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 class TooManyRedirects(ConnectionRejected):
@@ -162,9 +166,14 @@ class ConnectionClosed(TrioWSError):
 
     Attributes:
       reason: code, text, who closed, and whether it was clean.
+      connection_id: `WebSocket.id` of the connection, where one of its calls raised this.
     """
 
+    connection_id: str | None = None
+
     def __init__(self, reason: CloseReason) -> None:
+        if not isinstance(reason, CloseReason):
+            raise TypeError(f"{type(self).__name__} takes a CloseReason, not {reason!r}")
         super().__init__(reason)
         self.reason = reason
 
@@ -192,12 +201,50 @@ class MessageTooBig(ConnectionClosedError):
     """The peer sent more than `Limits` allow, so the connection was failed with 1009."""
 
 
+class ClosedHere(trio.ClosedResourceError):
+    """What calls raise after `WebSocket.aclose` or `WebSocket.abort`.
+
+    Users catch `trio.ClosedResourceError`. This tells one connection's from everything else's.
+    """
+
+    def __init__(self, reason: CloseReason, connection_id: str) -> None:
+        super().__init__(f"the connection is closed: {reason}")
+        self.connection_id = connection_id
+
+
+def is_end_of(connection_id: str, error: BaseException) -> bool:
+    """Whether *error* only says that this very connection has ended.
+
+    Whoever runs a user's code beside a connection need not hear of that from it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_end_of(connection_id, one) for one in error.exceptions)
+    if not isinstance(error, ConnectionClosed | ClosedHere):
+        return False
+    return error.connection_id == connection_id
+
+
+_Closed = TypeVar("_Closed", bound=ConnectionClosed)
+
+
+def another(error: _Closed, reason: CloseReason) -> _Closed:
+    """Another exception like *error*, for *reason*.
+
+    One instance raised in several tasks would mix up their tracebacks. A subclass may have a
+    constructor that nobody here knows, so it is not called.
+    """
+    copy = type(error).__new__(type(error), reason)
+    copy.__dict__.update(error.__dict__)
+    copy.reason = reason
+    return copy
+
+
 class GaveUp(TrioWSError):
     """Reconnecting has stopped; ``__cause__`` is the last failure.
 
     Attributes:
       attempts: attempts since the last stable connection.
-      elapsed: seconds since then.
+      elapsed: seconds that they and the waits between them took.
     """
 
     def __init__(self, problem: str, *, attempts: int, elapsed: float) -> None:

@@ -11,7 +11,8 @@ No false alarms. Silence counts only
 - after the receive task has had another turn, and, where this process itself stood still past
   the deadline, another ``timeout`` to catch up;
 
-and after the machine was asleep, a new ping is sent at once rather than an old one judged.
+and after the machine was asleep, a new ping is sent at once rather than an old one judged. Pings
+go out all the while, for those in between who close what is idle.
 
 No missed deaths. A ping that cannot leave, because the peer does not read, is not judged here:
 then ``Timeouts.write_stall`` ends the connection.
@@ -19,16 +20,18 @@ then ``Timeouts.write_stall`` ends the connection.
 
 from __future__ import annotations
 
+import enum
 import logging
+import math
 import random
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from ._close import ClosedBy, CloseReason
-from ._errors import ConnectionClosed, ConnectionClosedError, HeartbeatTimeout
+from ._errors import ConnectionClosedError, HeartbeatTimeout, is_end_of
+from ._standstill import ASLEEP, AwakeUntil, last_turns, seconds_asleep, stood_still
 from .instrumentation import HeartbeatLost
 
 if TYPE_CHECKING:
@@ -39,16 +42,6 @@ if TYPE_CHECKING:
 
 _logger: Final = logging.getLogger("trio_ws.heartbeat")
 
-#: Waking up later than this share of the timeout means that the event loop stood still.
-_LATE: Final = 0.25
-#: Turns that other tasks get before a verdict, to read what has arrived: TLS needs several.
-_LAST_TURNS: Final = 5
-#: A wait is looked at this often, in seconds, because the clock of tasks stops while the machine
-#: is asleep: nothing else would tell of it for the rest of the wait.
-_LOOK: Final = 10.0
-#: Seconds of sleep that count; adjusted clocks give less.
-_ASLEEP: Final = 1.0
-
 
 class HeartbeatPolicy(Protocol):
     """What ``heartbeat=`` takes."""
@@ -58,7 +51,10 @@ class HeartbeatPolicy(Protocol):
 
         Raises:
           HeartbeatTimeout: the peer is dead.
-          ConnectionClosed, trio.ClosedResourceError: may be let through; the end is known.
+          ConnectionClosed, trio.ClosedResourceError: those of *ws* may be let through; its end is
+          known.
+
+        Anything else is a crash, which aborts the connection with 1011.
         """
 
 
@@ -103,7 +99,8 @@ class IdleHeartbeat:
 
     Attributes:
       idle: seconds without traffic in one direction after which to ping.
-      timeout, jitter, misses, rng: as in `Heartbeat`.
+      jitter: the share of it by which a ping may come earlier, 0 to 1.
+      timeout, misses, rng: as in `Heartbeat`.
     """
 
     idle: float = 20.0
@@ -120,16 +117,17 @@ class IdleHeartbeat:
         # Connections that open together and stay idle do not ping together.
         not_before = trio.current_time() + self.idle * self.rng()
         while True:
-            idle = _spread(self.idle, self.jitter, self.rng)
+            # Earlier, never later: the other side of a proxy's timeout is the wrong one.
+            idle = self.idle * (1 - self.jitter * self.rng())
             while True:
                 due = max(not_before, min(ws.last_received, ws.last_sent) + idle)
                 if due <= trio.current_time():
                     break
                 if await _sleep_until(due):
                     break
-            await _probe(ws, self.timeout, self.misses)
             # Where this side does not read, nothing is received, ping or no ping.
             not_before = trio.current_time() + idle
+            await _probe(ws, self.timeout, self.misses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,97 +183,120 @@ async def keep_alive(ws: WebSocket, policy: HeartbeatPolicy, hooks: Hooks) -> No
     """Run *policy* beside *ws*, and abort the connection at its verdict."""
     try:
         await policy.run(ws)
-    except HeartbeatTimeout as error:
         if ws.close_reason is None:
-            silent = trio.current_time() - ws.last_received
-            hooks.tell(HeartbeatLost(id=ws.id, silent=silent))
-        ws.abort(error)
-    except (ConnectionClosed, trio.ClosedResourceError):
-        # The connection has ended, and who uses it knows.
-        return
-    except Exception:
-        _logger.exception("%s: the heartbeat policy crashed", ws.id)
-        reason = CloseReason(1011, "the heartbeat crashed", ClosedBy.LOCAL, clean=False)
-        ws.abort(ConnectionClosedError(reason))
+            _logger.warning("%s: the heartbeat policy has returned: nobody watches now", ws.id)
+    # A policy with a nursery raises groups.
+    except* HeartbeatTimeout as verdicts:
+        if ws.close_reason is None and hooks:
+            hooks.tell(HeartbeatLost(id=ws.id, silent=trio.current_time() - ws.last_received))
+        ws.abort(_first(verdicts))
+    except* Exception as crashes:
+        if not is_end_of(ws.id, crashes):
+            _logger.exception("%s: the heartbeat policy crashed", ws.id)
+            reason = CloseReason(1011, "the heartbeat crashed", ClosedBy.LOCAL, clean=False)
+            ws.abort(ConnectionClosedError(reason))
+
+
+def _first(verdicts: BaseExceptionGroup[HeartbeatTimeout]) -> HeartbeatTimeout:
+    one = verdicts.exceptions[0]
+    return _first(one) if isinstance(one, BaseExceptionGroup) else one
+
+
+def check_policy(policy: object) -> None:
+    """Refuse now what would crash every connection later.
+
+    Raises:
+      TypeError: *policy* is neither a `HeartbeatPolicy` nor ``None``.
+    """
+    if isinstance(policy, type):
+        raise TypeError(f"heartbeat= takes a policy such as {policy.__name__}(), not its class")
+    if policy is not None and not callable(getattr(policy, "run", None)):
+        raise TypeError(
+            f"heartbeat= takes a policy such as Heartbeat(interval=20), or None, not {policy!r}"
+        )
+
+
+class _Outcome(enum.Enum):
+    """What became of one ping."""
+
+    ALIVE = enum.auto()
+    SILENT = enum.auto()
+    UNREAD = enum.auto()
+    """This side does not read, so there is no telling."""
+    ASLEEP = enum.auto()
+    """The machine slept meanwhile: whatever came of that ping, a new one tells more."""
 
 
 async def _probe(ws: WebSocket, timeout: float, misses: int) -> float | None:
-    """Ping up to *misses* times until the peer shows life.
+    """Ping until the peer shows life, or has missed *misses* pings.
 
-    Returns the round trip; ``None`` for a sign of life other than the pong.
+    Returns the round trip; ``None`` where nothing can be said, or for a sign of life other than
+    the pong.
 
     Raises:
       HeartbeatTimeout: no sign of life.
     """
-    for _ in range(misses):
+    missed = 0
+    while missed < misses:
         ping = ws.start_ping()
         try:
-            if await _shows_life(ws, ping, timeout):
-                return ping.round_trip
+            outcome = await _outcome(ws, ping, timeout)
         finally:
             ping.forget()
+        if outcome in (_Outcome.ALIVE, _Outcome.UNREAD):
+            return ping.round_trip
+        missed += outcome is _Outcome.SILENT
     silent = trio.current_time() - ws.last_received
     text = f"no sign of life for {silent:.1f} s"
     raise HeartbeatTimeout(CloseReason(1011, text, ClosedBy.LOCAL, clean=False))
 
 
-async def _shows_life(ws: WebSocket, ping: PendingPing, timeout: float) -> bool:
-    """Wait for the pong, or *timeout* seconds of silence that count."""
-    asleep = _seconds_asleep()
-    extended_to = 0.0
+async def _outcome(ws: WebSocket, ping: PendingPing, timeout: float) -> _Outcome:
+    """Wait for the pong, or for *timeout* seconds of silence that count."""
+    asleep = seconds_asleep()
+    forgiven = -math.inf
     while True:
-        deadline = max(_deadline(ws, ping, timeout), extended_to)
-        with trio.move_on_at(min(deadline, trio.current_time() + _LOOK)):
+        deadline = max(_silent_since(ws, ping), forgiven) + timeout
+        with AwakeUntil(deadline):
             await ping.wait()
-            return True
-        # What has arrived is read before it is judged.
-        for _ in range(_LAST_TURNS):
-            await trio.lowlevel.checkpoint()
+        if ping.round_trip is None:
+            # What has arrived is read before it is judged.
+            await last_turns()
+        if seconds_asleep() - asleep > ASLEEP:
+            return _Outcome.ASLEEP
+        if ping.round_trip is not None:
+            return _Outcome.ALIVE
         now = trio.current_time()
-        if ping.written_at is not None and ws.last_received > ping.written_at and now >= deadline:
-            return True
-        if not extended_to and now - deadline > _LATE * timeout:
-            # This process stood still, perhaps with the peer's.
-            extended_to = now + timeout
-        elif _seconds_asleep() - asleep > _ASLEEP:
-            # The machine was asleep: whatever came of that ping, a new one tells more.
-            return await _survives_sleep(ws, timeout)
-        elif now >= max(_deadline(ws, ping, timeout), extended_to):
-            return False
+        if now < deadline or ping.written_at is None:
+            continue
+        if ws.last_received > ping.written_at:
+            return _Outcome.ALIVE
+        if ws.reading_since is None:
+            return _Outcome.UNREAD
+        if stood_still(deadline, timeout):
+            # Perhaps the peer's process as well.
+            forgiven = now
+        elif now >= _silent_since(ws, ping) + timeout:
+            return _Outcome.SILENT
 
 
-async def _survives_sleep(ws: WebSocket, timeout: float) -> bool:
-    ping = ws.start_ping()
-    try:
-        return await _shows_life(ws, ping, timeout)
-    finally:
-        ping.forget()
-
-
-def _deadline(ws: WebSocket, ping: PendingPing, timeout: float) -> float:
-    """When silence becomes a verdict, as far as is known now."""
-    if ping.written_at is None or ws.reading_since is None:
-        return trio.current_time() + timeout
-    return max(ping.written_at, ws.reading_since) + timeout
+def _silent_since(ws: WebSocket, ping: PendingPing) -> float:
+    """From when on silence counts, as far as is known now."""
+    if ping.written_at is None:
+        return trio.current_time()
+    return max(ping.written_at, ws.reading_since or ping.written_at)
 
 
 async def _sleep_until(due: float) -> bool:
     """Sleep; return early, and true, when the machine was asleep meanwhile."""
-    asleep = _seconds_asleep()
+    asleep = seconds_asleep()
     while True:
-        left = due - trio.current_time()
-        await trio.sleep(max(0.0, min(left, _LOOK)))
-        if _seconds_asleep() - asleep > _ASLEEP:
+        with AwakeUntil(due):
+            await trio.sleep_forever()
+        if seconds_asleep() - asleep > ASLEEP:
             return True
-        if left <= _LOOK:
+        if trio.current_time() >= due:
             return False
-
-
-def _seconds_asleep() -> float:
-    """How far clocks that go on while the machine sleeps are ahead of the one that stops."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-    return time.time() - time.monotonic()
 
 
 def _spread(seconds: float, jitter: float, rng: Callable[[], float]) -> float:
@@ -287,10 +308,12 @@ def _check(policy: Heartbeat | IdleHeartbeat | AdaptiveHeartbeat, **seconds: flo
     for option, value in seconds.items():
         if not value > 0:
             raise ValueError(f"{name}.{option} must be a positive number of seconds, not {value!r}")
+        if value == math.inf and option in ("interval", "idle"):
+            raise ValueError(f"{name}.{option} must be finite: heartbeat=None switches pings off")
     if not 0 <= policy.jitter <= 1:
         raise ValueError(f"{name}.jitter must be from 0 to 1, not {policy.jitter!r}")
-    if policy.misses < 1:
-        raise ValueError(f"{name}.misses must be at least 1, not {policy.misses!r}")
+    if not (isinstance(policy.misses, int) and policy.misses >= 1):
+        raise ValueError(f"{name}.misses must be a whole number, at least 1: {policy.misses!r}")
 
 
 #: What `serve` and `connect` use unless told otherwise.

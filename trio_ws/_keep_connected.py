@@ -23,9 +23,11 @@ from .protocol.machine import encode_close
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
+    from types import TracebackType
     from typing import Unpack
 
-    from ._reconnect import Backoff, EventStream, OnConnect, TargetLike
+    from ._endpoints import TargetLike
+    from ._reconnect import Backoff, EventStream, OnConnect
     from ._websocket import BytesLike, PendingPing, Sendable
     from .classification import ShouldRetry
     from .instrumentation import Hook
@@ -44,7 +46,8 @@ _ids: Final = itertools.count(1)
 class OfflineQueue:
     """Messages that are sent while there is no connection wait for the next, within bounds.
 
-    When it is full, ``send`` waits.
+    When it is full, ``send`` waits. What is in it when the block is left, or when reconnecting
+    has ended, is lost; the log (``trio_ws.reconnect``) has a warning with the number of messages.
 
     Attributes:
       messages: how many wait at most.
@@ -86,7 +89,8 @@ async def keep_connected(
     Every message is delivered **at most once**: one that was handed to a connection which then
     died is not sent again, and one whose ``send`` failed is never sent later. Within a
     connection, order holds. Messages that had arrived before a connection was lost are still
-    received.
+    received, those of the last 8 connections that left any; when nobody receives for longer, the
+    oldest are lost, with a warning in the log.
 
     Args:
       target, on_connect, on_connect_timeout, backoff, should_retry, hooks, options: as for
@@ -102,10 +106,12 @@ async def keep_connected(
     Raises:
       GaveUp: a failure that another attempt cannot mend, or one too many; here for the first
         connection, from ``send``, ``receive`` and ``ping`` afterwards.
-      InvalidURL, ValueError: as for `Client`.
+      InvalidURL, ValueError: as for `Client`; *offline* is none of these.
 
     Cancellation: at any point; nothing is left behind.
     """
+    if not (offline in ("wait", "raise") or isinstance(offline, OfflineQueue)):
+        raise ValueError(f"offline is 'wait', 'raise' or an OfflineQueue, not {offline!r}")
     client = Client(
         target,
         on_connect=on_connect,
@@ -150,6 +156,7 @@ class ReconnectingWebSocket(WebSocket):
         self._running = trio.CancelScope()
         self._reason: CloseReason | None = None
         self._error: Exception | None = None
+        self._traceback: TracebackType | None = None
         self._receiving = False
         # Of the connections that have ended.
         self._past: WebSocketStatistics | None = None
@@ -175,6 +182,8 @@ class ReconnectingWebSocket(WebSocket):
         except Exception as error:
             # GaveUp, or what a callback raised: whoever uses the connection is to know.
             self._end(self._last.close_reason or _NORMAL, error)
+        finally:
+            self._drop_queue()
 
     def _lost(self, ws: WebSocket) -> None:
         self._current = None
@@ -199,11 +208,13 @@ class ReconnectingWebSocket(WebSocket):
                 self._changed.unpark_all()
                 try:
                     await ws.send(message)
-                except (ConnectionClosed, trio.ClosedResourceError):
+                except BaseException as error:
                     # No byte of it was sent.
                     self._queue.appendleft(message)
                     self._queue_size += len(message)
-                    return
+                    if isinstance(error, ConnectionClosed | trio.ClosedResourceError):
+                        return
+                    raise
         finally:
             self._flushing = False
             self._changed.unpark_all()
@@ -212,9 +223,16 @@ class ReconnectingWebSocket(WebSocket):
         if self._reason is None:
             self._reason = reason
             self._error = error if error is not None else ConnectionClosedOK(reason)
+            self._traceback = self._error.__traceback__
+        self._changed.unpark_all()
+
+    def _drop_queue(self) -> None:
+        """No connection will come for what is queued."""
+        if self._queue:
+            count = len(self._queue)
+            _logger.warning("%s: %d messages in the offline queue are lost", self._id, count)
         self._queue.clear()
         self._queue_size = 0
-        self._changed.unpark_all()
 
     async def _enter(self) -> None:
         """What every call begins with: a checkpoint, where what follows may be none."""
@@ -230,7 +248,8 @@ class ReconnectingWebSocket(WebSocket):
     def _closed(self) -> Exception:
         if self._error is None:
             return trio.ClosedResourceError(f"the connection is closed: {self._reason}")
-        return self._error
+        # Else the traceback of the time before would grow.
+        return self._error.with_traceback(self._traceback)
 
     async def _wait_current(self) -> WebSocket:
         """The open connection, when there is one again."""

@@ -12,9 +12,12 @@ factor of ten in throughput.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import trio
+
+from ._standstill import last_turns, stood_still
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,6 +29,8 @@ COALESCE_SIZE: Final = 64 * 1024
 #: Queued pongs beyond this many make room for the newest (RFC 6455, section 5.5.3): this many
 #: answers, and this many that nothing had asked for.
 MAX_QUEUED_PONGS: Final = 16
+#: How often the progress of a write is looked at within ``write_stall``.
+_LOOKS: Final = 4
 
 
 class WriteStalled(Exception):
@@ -65,7 +70,9 @@ class Outbox:
         "_under_way",
         "_under_way_end",
         "_waiters",
+        "_watched",
         "_write_stall",
+        "_writing_since",
         "broken",
         "burst",
         "bytes_sent",
@@ -107,6 +114,9 @@ class Outbox:
         # The send task while it has nothing to do.
         self._task: trio.lowlevel.Task | None = None
         self._waiters: trio.lowlevel.ParkingLot | None = None
+        # Since when the send task waits for the transport to take something.
+        self._writing_since: float | None = None
+        self._watched = False
 
     @property
     def tasks_waiting(self) -> int:
@@ -114,9 +124,12 @@ class Outbox:
         return 0 if self._waiters is None else len(self._waiters)
 
     @property
-    def is_over_high_water(self) -> bool:
-        """Whether `wait_change` is to be waited for before the next frame."""
-        return self.size > self._high_water
+    def is_blocked(self) -> bool:
+        """Whether `wait_change` is to be waited for before the next frame of data.
+
+        Over the high-water mark; or broken, and then the next change is the connection's end.
+        """
+        return self.size > self._high_water or self.broken
 
     def put(self, frame: bytes, *, defer: bool = False) -> None:
         """Queue a frame, behind everything queued before, and write what can be written.
@@ -259,18 +272,44 @@ class Outbox:
                 await trio.lowlevel.wait_task_rescheduled(self._parking_cancelled)
 
     async def _write_partial(self, partial: memoryview) -> None:
-        written = 0
+        self._writing_since = trio.current_time()
+        if not self._watched:
+            self._watched = True
+            self._start_task(self._watch_task)
         try:
-            with trio.move_on_after(self._write_stall):
-                written = await self._transport.write_some(partial)
-            if not written:
-                raise WriteStalled
-        except (trio.BrokenResourceError, trio.ClosedResourceError, WriteStalled) as error:
+            written = await self._transport.write_some(partial)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._fail(error)
             return
+        finally:
+            self._writing_since = None
         if not self.broken:
             self._partial = partial[written:] if written < len(partial) else None
             self._written(written)
+
+    async def _watch_task(self) -> None:
+        """Give a write up that makes no progress. Runs while there are any that have to wait.
+
+        Not a timeout around each write: one that is cancelled cannot go on, even where it turns
+        out that it was this process that stood still.
+        """
+        since = -math.inf
+        acknowledged = self._transport.acknowledged()
+        while self._writing_since is not None and not self.broken:
+            since = max(since, self._writing_since)
+            look = trio.current_time() + self._write_stall / _LOOKS
+            due = min(since + self._write_stall, look)
+            await trio.sleep_until(due)
+            await last_turns()
+            before, acknowledged = acknowledged, self._transport.acknowledged()
+            if acknowledged != before or stood_still(due, self._write_stall):
+                since = trio.current_time()
+            elif (
+                self._writing_since is not None
+                and max(since, self._writing_since) + self._write_stall <= trio.current_time()
+            ):
+                self._fail(WriteStalled())
+        self._watched = False
 
     def _parking_cancelled(self, _: object) -> trio.lowlevel.Abort:
         self._task = None

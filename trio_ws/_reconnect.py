@@ -10,18 +10,20 @@ always been closed, transport and all, by then.
 from __future__ import annotations
 
 import inspect
+import logging
 import math
-import random
 import socket
-from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import trio
 
-from ._client import DEFAULT_HOOKS, ConnectOptions, connected, supervised
+from ._backoff import DEFAULT_BACKOFF, Backoff, Sequence
+from ._client import DEFAULT_HOOKS, DEFAULT_TIMEOUTS, ConnectOptions, connected, supervised
+from ._close import ClosedBy, CloseReason
 from ._dial import Stage
+from ._endpoints import Endpoint, Targets
 from ._errors import (
     ConnectionClosed,
     ConnectionRejected,
@@ -30,121 +32,49 @@ from ._errors import (
     HandshakeTimeout,
     InvalidURL,
     ProxyError,
+    is_end_of,
 )
-from ._url import parse_url
+from ._events import Audience, EventStream
+from ._heartbeat import check_policy
 from .classification import Failure, Verdict, default
-from .instrumentation import (
-    Connected,
-    Connecting,
-    Disconnected,
-    Hooks,
-    Stopped,
-    Waiting,
-)
-from .protocol.http import Headers
+from .instrumentation import Connected, Connecting, Disconnected, Stopped, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from types import TracebackType
     from typing import TypeAlias, Unpack
 
-    from ._close import CloseReason
+    from ._connection import Connection
+    from ._endpoints import TargetLike
     from ._websocket import WebSocket
     from .classification import ShouldRetry
-    from .instrumentation import Hook, ReconnectEvent
-    from .protocol.http import HeadersLike
+    from .instrumentation import Hook
 
-    SingleTarget: TypeAlias = "str | Endpoint"
-    TargetLike: TypeAlias = (
-        SingleTarget | Sequence[SingleTarget] | Callable[[], Awaitable[SingleTarget]]
-    )
     OnConnect: TypeAlias = Callable[[WebSocket], Awaitable[object]]
 
-#: Seconds over which clients come back after 1012, "service restart" (the IANA registry).
-_RESTART_SPREAD: Final = (5.0, 30.0)
-#: Events that a stream holds before it drops the oldest.
-_EVENTS_HELD: Final = 100
+#: Everything about reconnecting can be had from here.
+__all__ = [
+    "DEFAULT_BACKOFF",
+    "Backoff",
+    "Client",
+    "ConnectionContext",
+    "Connections",
+    "Endpoint",
+    "EventStream",
+    "supervise",
+]
+
+_logger: Final = logging.getLogger("trio_ws.reconnect")
+
+_POSITIONAL: Final = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
 #: What says that there is no connection. Anything else, from a user's callback, surfaces as
 #: itself when it is not to be retried.
 _FAILURES: Final = (HandshakeError, InvalidURL, OSError, ConnectionClosed)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """How long to wait before the next attempt, and when to stop trying.
-
-    The n-th delay is at most ``initial * factor ** (n - 1)`` seconds and never over `maximum`.
-    The sequence starts again only after a connection that stayed open for `stable_after` seconds
-    and delivered something: a handshake is not success.
-
-    Attributes:
-      initial: seconds.
-      factor: by which the bound grows, at least 1.
-      maximum: seconds.
-      jitter: ``"full"`` draws each delay between 0 and its bound, so that clients that were cut
-        off together do not come back together; ``"none"`` takes the bound.
-      stable_after: seconds.
-      max_attempts: attempts in a sequence; ``None`` for no bound.
-      max_elapsed: seconds from the beginning of a sequence after which no attempt begins.
-      intensity: ``(n, seconds)``: more than *n* connections that were lost before they were
-        stable, within *seconds*, are a failure of their own kind. ``None`` for no bound.
-      rng: gives numbers from 0 to 1.
-    """
-
-    initial: float = 0.5
-    factor: float = 2.0
-    maximum: float = 60.0
-    jitter: Literal["full", "none"] = "full"
-    stable_after: float = 10.0
-    max_attempts: int | None = None
-    max_elapsed: float | None = None
-    intensity: tuple[int, float] | None = (5, 60.0)
-    rng: Callable[[], float] = field(default=random.random, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not (self.initial > 0 and self.maximum >= self.initial and self.factor >= 1):
-            raise ValueError(
-                "Backoff needs 0 < initial <= maximum and factor >= 1, not "
-                f"initial={self.initial!r}, maximum={self.maximum!r}, factor={self.factor!r}"
-            )
-        if self.jitter not in ("full", "none"):
-            raise ValueError(f"Backoff.jitter is 'full' or 'none', not {self.jitter!r}")
-        if not self.stable_after >= 0:
-            raise ValueError(f"Backoff.stable_after must not be negative: {self.stable_after!r}")
-        if self.max_attempts is not None and self.max_attempts < 1:
-            raise ValueError(f"Backoff.max_attempts must be at least 1: {self.max_attempts!r}")
-        if self.max_elapsed is not None and not self.max_elapsed > 0:
-            raise ValueError(f"Backoff.max_elapsed must be positive: {self.max_elapsed!r}")
-        if self.intensity is not None and not (self.intensity[0] >= 0 and self.intensity[1] > 0):
-            raise ValueError(f"Backoff.intensity must be (n >= 0, seconds > 0): {self.intensity!r}")
-
-    def bound(self, failures: int) -> float:
-        """The most that the delay after so many *failures* in a row can be, in seconds."""
-        try:
-            return min(self.maximum, self.initial * float(self.factor) ** (failures - 1))
-        except OverflowError:
-            return self.maximum
-
-    def delay(self, failures: int) -> float:
-        """A delay after so many *failures* in a row, at least 1, in seconds."""
-        bound = self.bound(failures)
-        return bound * self.rng() if self.jitter == "full" else bound
-
-
-DEFAULT_BACKOFF: Final = Backoff()
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A URL with headers of its own, for targets that need them.
-
-    Attributes:
-      url: as for `connect`.
-      headers: sent besides those in the options, and instead of those of the same name.
-    """
-
-    url: str
-    headers: HeadersLike = field(default=(), repr=False)
+#: How a connection ends whose tasks are cancelled.
+_CANCELLED: Final = CloseReason(1001, "", ClosedBy.LOCAL, clean=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,72 +94,24 @@ class ConnectionContext:
     previous: CloseReason | None
 
 
-class EventStream(trio.abc.ReceiveChannel["ReconnectEvent"]):
-    """What happens to a `Client`, from the time it was asked for: iterate over it.
-
-    It holds 100 events; when nobody takes them, the oldest make room. It ends with the client.
-
-    Attributes:
-      dropped: events that made room.
-    """
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self._events: deque[ReconnectEvent] = deque()
-        self._waiters = trio.lowlevel.ParkingLot()
-        self._ended = False
-        self._closed = False
-
-    async def receive(self) -> ReconnectEvent:
-        """The next event. Cancellation: nothing is lost.
-
-        Raises:
-          trio.EndOfChannel: the client has ended.
-          trio.ClosedResourceError: the stream was closed.
-        """
-        await trio.lowlevel.checkpoint()
-        while not self._events:
-            if self._closed:
-                raise trio.ClosedResourceError
-            if self._ended:
-                raise trio.EndOfChannel
-            await self._waiters.park()
-        return self._events.popleft()
-
-    async def aclose(self) -> None:
-        """Take no more events."""
-        self._closed = True
-        self._events.clear()
-        self._waiters.unpark_all()
-        await trio.lowlevel.checkpoint()
-
-    def put(self, event: ReconnectEvent) -> None:
-        """Append an event."""
-        if self._closed:
-            return
-        if len(self._events) >= _EVENTS_HELD:
-            self._events.popleft()
-            self.dropped += 1
-        self._events.append(event)
-        self._waiters.unpark()
-
-    def end(self) -> None:
-        """No more will come."""
-        self._ended = True
-        self._waiters.unpark_all()
-
-
 @dataclass(slots=True)
 class _Session:
-    """One connection and the task that holds it."""
+    """One connection, from when `Client._hold` has opened it."""
 
-    ws: WebSocket
+    ws: Connection
     context: ConnectionContext
-    opened_at: float
-    #: The code to close with when it is let go.
-    code: int = 1000
-    let_go: trio.Event = field(default_factory=trio.Event)
+    #: Whether it was closed here, by choice; known once it has ended.
+    by_choice: bool = False
+    #: Its end is told, and its transport is closed.
     gone: trio.Event = field(default_factory=trio.Event)
+
+
+class _NotReady(Exception):
+    """The connection was lost in ``on_connect``, or that took too long: an attempt failed."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Client:
@@ -246,9 +128,12 @@ class Client:
 
     Args:
       target: a URL, an `Endpoint`, several of them, which are taken in turn when one fails, or
-        an async callable that is asked anew at every attempt, for instance for a fresh token.
+        an async callable that is asked anew at every attempt, for instance for a fresh token; it
+        has ``Timeouts.open_timeout`` seconds to answer.
       on_connect: called with every new connection before anything else is sent: to log in, to
-        subscribe again. What it raises of its own surfaces as itself.
+        subscribe again. When the connection is lost meanwhile, that is one more failed attempt,
+        and it need not catch what says so. What it raises of its own, an `OSError` included,
+        surfaces as itself, and so does `trio.ClosedResourceError` when it closed the connection.
       on_connect_timeout: seconds that it gets.
       backoff: how long to wait, and when to stop.
       should_retry: which failures are worth another attempt: see `trio_ws.classification`.
@@ -274,40 +159,24 @@ class Client:
         hooks: Iterable[Hook] = DEFAULT_HOOKS,
         **options: Unpack[ConnectOptions],
     ) -> None:
-        if not callable(target):
-            # What is wrong for ever is said at once.
-            several = [target] if isinstance(target, str | Endpoint) else list(target)
-            if not several:
-                raise ValueError("there must be at least one target")
-            for one in several:
-                parse_url(one.url if isinstance(one, Endpoint) else one)
-            target = several
-        self._target = target
+        check_policy(options.get("heartbeat"))
+        self._targets = Targets(target)
         self._on_connect = on_connect
         self._on_connect_timeout = on_connect_timeout
-        self._backoff = backoff
         self._should_retry = should_retry
         self._hooks = tuple(hooks)
-        self._told = Hooks(self._hooks)
+        self._audience = Audience(self._hooks)
         self._options = options
-        self._streams: list[EventStream] = []
         self._nursery: trio.Nursery | None = None
-        self._ended = False
         self._scope: Any = None
         self._session: _Session | None = None
+        self._sought = False
         self._waiting: trio.Event | None = None
         self._stopped: GaveUp | Literal["done"] | None = None
-        # The sequence of attempts under way.
-        self._attempt = 0
-        self._failures = 0
+        self._sequence = Sequence(backoff)
         self._resume_at = -math.inf
         self._stage = Stage.RESOLVE
-        self._since = 0.0
         self._lost_at = 0.0
-        self._short_lived: deque[float] = deque()
-        self._renewed = False
-        self._at_once_allowed = True
-        self._turn = 0
         self._number = 0
         self._shown = "?"
         self._previous: CloseReason | None = None
@@ -326,7 +195,7 @@ class Client:
             raise RuntimeError("a Client can be entered once")
         self._scope = self._running()
         await self._scope.__aenter__()
-        self._since = self._lost_at = trio.current_time()
+        self._lost_at = trio.current_time()
         return self
 
     async def __aexit__(
@@ -345,16 +214,18 @@ class Client:
                 yield
         finally:
             self._nursery = self._session = None
-            self._ended = True
-            for stream in self._streams:
-                stream.end()
+            if self._stopped is None:
+                self._stop("done", None)
+            self._audience.end()
 
     # What users see
 
     def connections(self) -> Connections:
         """The connections, one after the other: iterate over it with ``async for``.
 
-        Asking for the next closes the one before, if it is still open. Iteration ends when the
+        Asking for the next closes the one before, if it is still open. One that was closed here,
+        so or by `WebSocket.aclose`, is no failure: ``should_retry`` is not asked, nothing is
+        counted, and the next comes after the backoff's first delay at most. Iteration ends when the
         server closed with 1000, or whatever else ``should_retry`` calls done.
 
         Raises:
@@ -367,34 +238,85 @@ class Client:
 
     def events(self) -> EventStream:
         """What happens from now on, for whoever wants to watch."""
-        stream = EventStream()
-        if self._ended:
-            stream.end()
-        self._streams.append(stream)
-        return stream
+        return self._audience.stream()
 
     def retry_now(self) -> None:
         """Cut the present wait short, if there is one."""
+        self._resume_at = -math.inf
         if self._waiting is not None:
             self._waiting.set()
 
     async def next_connection(self) -> WebSocket | None:
-        """The next connection, or ``None`` when there is nothing more to do; see `connections`."""
+        """The next connection, or ``None`` when there is nothing more to do; see `connections`.
+
+        Raises:
+          GaveUp: as there.
+          trio.BusyResourceError: another task is waiting for the next connection.
+
+        Cancellation: at any point. An attempt that is cut off does not count, and a wait that is
+        cut off goes on at the next call.
+        """
         if self._nursery is None:
             raise RuntimeError("use the client in an async with block: async with Client(...)")
-        await trio.lowlevel.checkpoint()
+        if self._sought:
+            raise trio.BusyResourceError("another task is waiting for the next connection")
+        self._sought = True
+        self._sequence.start_clock(trio.current_time())
+        try:
+            await trio.lowlevel.checkpoint()
+            return await self._next()
+        finally:
+            self._sought = False
+            self._sequence.stop_clock(trio.current_time())
+
+    async def _next(self) -> WebSocket | None:
         if self._stopped is None and self._session is not None:
-            self._judge(await self._end_session(self._session))
+            session = self._session
+            await self._let_go()
+            self._session = None
+            if session.by_choice:
+                delay = self._sequence.delay_after_choice()
+                self._wait(delay, cause=str(session.ws.close_reason))
+            else:
+                self._judge(self._failure_of(session))
         while self._stopped is None:
             await self._pause()
+            number = self._number
             try:
                 return await self._try_once()
+            except _NotReady as error:
+                failure = self._failed_attempt(error.why)
             except Exception as error:
+                if self._stage is Stage.ON_CONNECT:
+                    # What on_connect raised of its own says nothing about the connection.
+                    raise
                 failure = self._failed_attempt(error)
+            except BaseException:
+                if self._number == number:
+                    # Cancelled before there was a connection, whose end would count instead.
+                    self._sequence.drop_attempt()
+                raise
             self._judge(failure)
         if isinstance(self._stopped, GaveUp):
-            raise self._stopped
+            # Else the traceback of the time before would grow.
+            raise self._stopped.with_traceback(None)
         return None
+
+    @asynccontextmanager
+    async def handling(self) -> AsyncGenerator[None]:
+        """For the length of a handler of the present connection: end it if it goes on without.
+
+        As on a server: when the connection has ended and everything received is read, the block
+        has ``Timeouts.handler_grace`` seconds until it is cancelled, or a handler that waits for
+        something else would keep the client from connecting again for ever.
+        """
+        assert self._session is not None
+        ws = self._session.ws
+        seconds = self._options.get("timeouts", DEFAULT_TIMEOUTS).handler_grace
+        async with supervised(_leave_open) as nursery:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(_cancel_in_time, scope, ws, seconds)
+                yield
 
     @property
     def context(self) -> ConnectionContext | None:
@@ -417,131 +339,148 @@ class Client:
 
     async def _try_once(self) -> WebSocket:
         assert self._nursery is not None
-        self._attempt += 1
+        self._sequence.begin_attempt()
         self._stage = Stage.RESOLVE
         endpoint = await self._choose()
-        self._shown = _shown(endpoint.url)
-        self._tell(Connecting(target=self._shown, attempt=self._attempt))
+        self._shown = endpoint.shown
+        self._audience.tell(Connecting(target=self._shown, attempt=self._sequence.attempt))
         session: _Session = await self._nursery.start(self._hold, endpoint)
-        now = trio.current_time()
-        self._session = session
-        self._number += 1
-        offline = now - self._lost_at
-        again = self._number > 1
-        self._tell(
-            Connected(target=self._shown, attempt=self._attempt, offline=offline, again=again)
-        )
         return session.ws
 
     async def _choose(self) -> Endpoint:
-        if callable(self._target):
-            chosen = await self._target()
-        else:
-            chosen = self._target[self._turn % len(self._target)]
-        return chosen if isinstance(chosen, Endpoint) else Endpoint(chosen)
+        seconds = self._options.get("timeouts", DEFAULT_TIMEOUTS).open_timeout
+        with trio.move_on_after(seconds):
+            return await self._targets.choose()
+        raise HandshakeTimeout(f"the target was not known within {seconds:g} s")
 
     async def _hold(self, endpoint: Endpoint, *, task_status: trio.TaskStatus[_Session]) -> None:
-        """Connect, and hold the connection until it is let go."""
+        """Connect, and hold the connection until it has ended, and that is told."""
         options = self._options.copy()
-        options["headers"] = _merged(options.get("headers", ()), endpoint.headers)
-        async with connected(
-            endpoint.url, hooks=self._hooks, on_stage=self._reached, **options
-        ) as ws:
-            await self._prepare(ws)
-            context = ConnectionContext(
-                number=self._number + 1,
-                attempt=self._attempt,
-                target=self._shown,
-                previous=self._previous,
-            )
-            session = _Session(ws, context, trio.current_time())
-            task_status.started(session)
-            try:
-                await session.let_go.wait()
-                await ws.aclose(session.code)
-            finally:
-                session.gone.set()
+        options["headers"] = endpoint.merged_headers(options.get("headers", ()))
+        session: _Session | None = None
+        try:
+            async with connected(
+                endpoint.url, hooks=self._hooks, on_stage=self._reached, **options
+            ) as ws:
+                await self._prepare(ws)
+                session = self._opened(ws)
+                task_status.started(session)
+                try:
+                    await ws.wait_closed()
+                except trio.Cancelled:
+                    # The connection's own task may have been cancelled first.
+                    session.by_choice = ws.close_reason in (None, _CANCELLED)
+                    raise
+        finally:
+            if session is not None:
+                self._ended(session)
 
-    async def _prepare(self, ws: WebSocket) -> None:
+    async def _prepare(self, ws: Connection) -> None:
         if self._on_connect is None:
             return
         self._stage = Stage.ON_CONNECT
         with trio.move_on_after(self._on_connect_timeout):
-            await self._on_connect(ws)
+            try:
+                await self._on_connect(ws)
+            except Exception as error:
+                if is_end_of(ws.id, error) and not ws.closed_here:
+                    raise _NotReady(_ending_of(ws)) from error
+                raise
+            if ws.closed_here:
+                raise _ending_of(ws)
             return
-        raise HandshakeTimeout(f"on_connect was not done within {self._on_connect_timeout:g} s")
+        raise _NotReady(
+            HandshakeTimeout(f"on_connect was not done within {self._on_connect_timeout:g} s")
+        )
 
     def _reached(self, stage: Stage) -> None:
         self._stage = stage
 
+    def _opened(self, ws: Connection) -> _Session:
+        self._number += 1
+        attempt = self._sequence.attempt
+        context = ConnectionContext(
+            number=self._number, attempt=attempt, target=self._shown, previous=self._previous
+        )
+        self._session = session = _Session(ws, context)
+        offline = trio.current_time() - self._lost_at
+        self._audience.tell(
+            Connected(target=self._shown, attempt=attempt, offline=offline, again=self._number > 1)
+        )
+        return session
+
+    def _ended(self, session: _Session) -> None:
+        """Take note that the connection has ended, and its transport is closed."""
+        statistics = session.ws.statistics()
+        reason = session.ws.close_reason
+        assert reason is not None
+        session.by_choice = session.by_choice or session.ws.closed_here
+        self._previous = reason
+        self._lost_at = now = trio.current_time()
+        delivered = statistics.messages_received > 0 or statistics.latency is not None
+        if session.by_choice:
+            self._sequence.connection_closed(now, delivered=delivered)
+        else:
+            self._sequence.connection_lost(now, open_for=statistics.uptime, delivered=delivered)
+        self._audience.tell(
+            Disconnected(
+                target=self._shown,
+                reason=reason,
+                open_for=statistics.uptime,
+                by_choice=session.by_choice,
+            )
+        )
+        session.gone.set()
+
     async def _let_go(self, code: int = 1000) -> None:
         """Close the present connection, and wait until its transport is closed."""
         if self._session is not None:
-            self._session.code = code
-            self._session.let_go.set()
+            await self._session.ws.aclose(code)
             await self._session.gone.wait()
 
     # Judging
 
-    async def _end_session(self, session: _Session) -> Failure:
-        """See the connection off; return why another is needed."""
-        await self._let_go()
-        now = trio.current_time()
-        statistics = session.ws.statistics()
-        open_for = statistics.uptime
-        reason = session.ws.close_reason
-        assert reason is not None
-        self._session = None
-        self._previous = reason
-        delivered = statistics.messages_received > 0 or statistics.latency is not None
-        self._tell(Disconnected(target=self._shown, reason=reason, open_for=open_for))
-        self._lost_at = now
-        if open_for >= self._backoff.stable_after and delivered:
-            self._attempt = self._failures = 0
-            self._since = now
-            self._at_once_allowed = True
-            self._short_lived.clear()
-        else:
-            self._short_lived.append(now)
-        self._renewed = False
+    def _failure_of(self, session: _Session) -> Failure:
+        """Why another connection is needed than that of *session*."""
         return Failure(
             stage=Stage.OPEN,
             exception=_ending_of(session.ws),
-            reason=reason,
-            attempt=self._attempt,
-            elapsed=now - self._since,
-            open_for=open_for,
+            reason=session.ws.close_reason,
+            attempt=self._sequence.attempt,
+            elapsed=self._sequence.elapsed(trio.current_time()),
+            open_for=session.ws.statistics().uptime,
         )
 
     def _failed_attempt(self, error: Exception) -> Failure:
         """What *error*, which ended an attempt, tells."""
         status = status_of(error)
-        failure = Failure(
+        return Failure(
             stage=stage_of(error, self._stage),
             exception=error,
             status=status,
             reason=error.reason if isinstance(error, ConnectionClosed) else None,
-            attempt=self._attempt,
-            elapsed=trio.current_time() - self._since,
+            attempt=self._sequence.attempt,
+            elapsed=self._sequence.elapsed(trio.current_time()),
             retry_after=retry_after_of(error),
-            may_renew=callable(self._target) and not self._renewed,
+            may_renew=self._sequence.may_renew(status) and self._targets.renewable,
         )
-        self._renewed = self._renewed or status in (401, 403)
-        return failure
 
     def _judge(self, failure: Failure) -> None:
         """Stop, or say when the next attempt is due."""
         verdict = self._verdict(failure)
-        self._turn += 1
-        self._failures += 1
+        self._targets.next_turn()
+        delay = self._sequence.delay_after(failure, verdict)
         if verdict is Verdict.DONE:
             self._stop("done", None)
             return
-        if verdict is Verdict.FATAL and not isinstance(failure.exception, _FAILURES):
-            # A callback's own: not about the connection.
-            raise failure.exception
-        delay = self._delay(failure, verdict)
-        problem = self._problem(failure, verdict, delay)
+        now = trio.current_time()
+        if verdict is Verdict.FATAL:
+            if not isinstance(failure.exception, _FAILURES):
+                # A callback's own: not about the connection.
+                raise failure.exception
+            problem: str | None = str(failure)
+        else:
+            problem = self._sequence.problem(failure, delay, now=now)
         if problem is not None:
             gave_up = GaveUp(
                 f"{self._shown}: {problem}", attempts=failure.attempt, elapsed=failure.elapsed
@@ -549,64 +488,33 @@ class Client:
             gave_up.__cause__ = failure.exception
             self._stop(gave_up, problem)
             return
-        self._tell(
-            Waiting(target=self._shown, delay=delay, attempt=self._attempt + 1, cause=str(failure))
-        )
-        self._resume_at = trio.current_time() + delay
+        self._wait(delay, cause=str(failure))
 
     def _verdict(self, failure: Failure) -> Verdict:
-        if failure.reason is not None and isinstance(failure.exception, trio.ClosedResourceError):
-            # Closed here, and yet the next connection is asked for.
-            return Verdict.RETRY
-        judgement = self._should_retry(failure)
+        judgement: object = self._should_retry(failure)
         if isinstance(judgement, Verdict):
             return judgement
-        return Verdict.RETRY if judgement else Verdict.FATAL
+        if isinstance(judgement, bool):
+            return Verdict.RETRY if judgement else Verdict.FATAL
+        if inspect.iscoroutine(judgement):
+            judgement.close()
+        hint = ", and must not be async" if inspect.isawaitable(judgement) else ""
+        raise TypeError(f"should_retry must return a Verdict or a bool, not {judgement!r}{hint}")
 
-    def _problem(self, failure: Failure, verdict: Verdict, delay: float) -> str | None:
-        """Why no other attempt follows, if so."""
-        backoff = self._backoff
-        if verdict is Verdict.FATAL:
-            return str(failure)
-        if backoff.max_attempts is not None and self._attempt >= backoff.max_attempts:
-            return f"{_counted(self._attempt)} failed; the last: {failure}"
-        if backoff.max_elapsed is not None and failure.elapsed + delay >= backoff.max_elapsed:
-            return f"not connected within {backoff.max_elapsed:g} s; the last: {failure}"
-        if backoff.intensity is not None:
-            bound, seconds = backoff.intensity
-            while self._short_lived and self._short_lived[0] < trio.current_time() - seconds:
-                self._short_lived.popleft()
-            if len(self._short_lived) > bound:
-                return (
-                    f"{len(self._short_lived)} connections within {seconds:g} s were lost as soon "
-                    f"as they were open; the last: {failure}"
-                )
-        return None
-
-    def _delay(self, failure: Failure, verdict: Verdict) -> float:
-        backoff = self._backoff
-        delay = backoff.delay(self._failures)
-        if verdict is Verdict.RETRY_AT_ONCE and self._at_once_allowed:
-            self._at_once_allowed = False
-            delay = 0.0
-        if failure.reason is not None and failure.reason.code == 1012:
-            shortest, longest = _RESTART_SPREAD
-            delay = max(delay, shortest + (longest - shortest) * backoff.rng())
-        if failure.retry_after is not None:
-            # A floor; what the backoff draws on top keeps clients apart.
-            delay += failure.retry_after
-        return delay
-
-    # Telling
+    def _wait(self, delay: float, *, cause: str) -> None:
+        """Let the next attempt begin after *delay* seconds."""
+        self._resume_at = trio.current_time() + delay
+        self._audience.tell(
+            Waiting(
+                target=self._shown, delay=delay, attempt=self._sequence.attempt + 1, cause=cause
+            )
+        )
 
     def _stop(self, why: GaveUp | Literal["done"], cause: str | None) -> None:
         self._stopped = why
-        self._tell(Stopped(target=self._shown, attempts=self._attempt, cause=cause))
-
-    def _tell(self, event: ReconnectEvent) -> None:
-        for stream in self._streams:
-            stream.put(event)
-        self._told.tell(event)
+        self._audience.tell(
+            Stopped(target=self._shown, attempts=self._sequence.attempt, cause=cause)
+        )
 
 
 class Connections:
@@ -646,14 +554,15 @@ async def supervise(
 
         await trio_ws.supervise(feed, "wss://example.com/feed")
 
-    When the connection ends, the handler need not catch what says so: whether it raises that or
-    returns, it is called again with the next connection, if there is to be one. When it returns
-    or closes while the connection is open, it is done. What it raises of its own surfaces as
-    itself, and closes the connection with 1011.
+    When the connection ends, the handler need not catch what its calls raise then: whether it
+    lets that out or returns, it is called again with the next connection, if there is to be one.
+    When it returns or closes while the connection is open, it is done. What it raises of its own,
+    the end of another connection included, surfaces as itself, and closes the connection with
+    1011.
 
     Args:
-      handler: called with the connection, and, if it takes a second argument, with its
-        `ConnectionContext`.
+      handler: called with the connection, and, if it requires a second positional argument, with
+        its `ConnectionContext`.
       target, on_connect, on_connect_timeout, backoff, should_retry, hooks, options: as for
         `Client`.
 
@@ -663,7 +572,7 @@ async def supervise(
 
     Cancellation: at any point.
     """
-    wants_context = _takes_two(handler)
+    wants_context = _wants_context(handler)
     async with Client(
         target,
         on_connect=on_connect,
@@ -675,29 +584,41 @@ async def supervise(
     ) as client:
         async for ws in client.connections():
             try:
-                await (handler(ws, client.context) if wants_context else handler(ws))
+                async with client.handling():
+                    await (handler(ws, client.context) if wants_context else handler(ws))
             except Exception as error:
-                if not _is_end_of(ws, error):
+                if not is_end_of(ws.id, error):
                     raise
             reason = ws.close_reason
             if reason is None or isinstance(_ending_of(ws), trio.ClosedResourceError):
                 return
 
 
-def _takes_two(handler: Callable[..., object]) -> bool:
+async def _leave_open(code: int) -> None:
+    """What is left is a block, not a connection."""
+
+
+async def _cancel_in_time(scope: trio.CancelScope, ws: Connection, seconds: float) -> None:
+    reason = await ws.wait_closed()
+    await ws.wait_read()
+    await trio.sleep(seconds)
+    _logger.info(
+        "%s: the handler, still running %g s after its connection ended (%s), is cancelled",
+        ws.id,
+        seconds,
+        reason,
+    )
+    scope.cancel()
+
+
+def _wants_context(handler: Callable[..., object]) -> bool:
+    """Whether *handler* must be given a second argument; one that has a default keeps that."""
     try:
-        inspect.signature(handler).bind(None, None)
+        parameters = list(inspect.signature(handler).parameters.values())
     except (TypeError, ValueError):
         return False
-    return True
-
-
-def _is_end_of(ws: WebSocket, error: BaseException) -> bool:
-    """Whether *error* only says that *ws* has ended."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_end_of(ws, one) for one in error.exceptions)
-    ended = isinstance(error, ConnectionClosed | trio.ClosedResourceError)
-    return ended and ws.close_reason is not None
+    positional = [one for one in parameters if one.kind in _POSITIONAL]
+    return len(positional) > 1 and positional[1].default is inspect.Parameter.empty
 
 
 def _ending_of(ws: WebSocket) -> Exception:
@@ -709,29 +630,10 @@ def _ending_of(ws: WebSocket) -> Exception:
     raise AssertionError(f"{ws!r} has not ended")
 
 
-def _merged(common: HeadersLike, own: HeadersLike) -> Headers:
-    """Both, where *own* takes precedence."""
-    mine = Headers(own)
-    kept = [(name, value) for name, value in Headers(common).raw if name not in mine]
-    return Headers([*kept, *mine.raw])
-
-
-def _shown(url: str) -> str:
-    """*url* for people: without credentials, and without a query, which may hold a token."""
-    try:
-        return str(parse_url(url)).partition("?")[0]
-    except InvalidURL as error:
-        # A callable may bring anything.
-        return error.url
-
-
-def _counted(attempts: int) -> str:
-    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
-
-
 def stage_of(error: Exception, reached: Stage) -> Stage:
     """The stage at which *error* came up, where *reached* was the last to begin."""
-    return Stage.RESOLVE if isinstance(error, socket.gaierror) else reached
+    unknown_host = isinstance(error, socket.gaierror) and reached is Stage.CONNECT
+    return Stage.RESOLVE if unknown_host else reached
 
 
 def status_of(error: Exception) -> int | None:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ._connection import make_connection
-from ._errors import ConnectionClosed
-from ._heartbeat import DEFAULT_HEARTBEAT, keep_alive
+from ._errors import is_end_of
+from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, keep_alive
 from ._http import Origins
 from ._listen import addresses_of, close_all, open_listeners
 from ._settings import Limits, Timeouts
@@ -69,7 +69,8 @@ class ServerStatistics:
     """A snapshot of one server's counters.
 
     Attributes:
-      connections: open now.
+      connections: open now, or ended while their handlers still run: what ``max_connections``
+        bounds.
       handshakes: opening handshakes under way now.
       accepted: connections opened since the start.
       refused: requests answered with something other than 101, health checks included.
@@ -152,8 +153,11 @@ class Server:
 
     @property
     def connections(self) -> tuple[WebSocket, ...]:
-        """The open connections at this moment: a copy, so that they may change meanwhile."""
-        return tuple(self._connections.values())
+        """The open connections at this moment: a copy, so that they may change meanwhile.
+
+        Those whose end has begun are not among them, though their handlers may still run.
+        """
+        return tuple(one for one in self._connections.values() if one.close_reason is None)
 
     def statistics(self) -> ServerStatistics:
         """A snapshot of the counters."""
@@ -405,7 +409,7 @@ class Server:
         try:
             await self._handler(connection)
         except Exception as error:
-            if _is_end_of(connection, error):
+            if is_end_of(connection.id, error):
                 return 1000
             await self._handler_crashed(connection, error)
             return 1011
@@ -413,22 +417,31 @@ class Server:
 
     async def _handler_crashed(self, connection: Connection, error: Exception) -> None:
         self._crashed += 1
-        self._options.hooks.tell(
-            HandlerCrashed(
-                id=connection.id,
-                target=connection.request.target,
-                remote_address=connection.remote_address,
-                error=error,
+        if self._options.hooks:
+            self._options.hooks.tell(
+                HandlerCrashed(
+                    id=connection.id,
+                    target=connection.request.target,
+                    remote_address=connection.remote_address,
+                    error=error,
+                )
             )
-        )
-        if self._options.on_error is None:
-            return
+        if self._options.on_error is not None:
+            await self._call_on_error(self._options.on_error, connection, error)
+
+    async def _call_on_error(
+        self, on_error: OnError, connection: Connection, error: Exception
+    ) -> None:
+        bound = self._options.timeouts.handler_grace
         try:
-            answer = self._options.on_error(connection, error)
-            if inspect.isawaitable(answer):
-                await answer
+            with trio.move_on_after(bound) as scope:
+                answer = on_error(connection, error)
+                if inspect.isawaitable(answer):
+                    await answer
+            if scope.cancelled_caught:
+                _logger.error("%s: on_error was not done within %g s", connection.id, bound)
         except Exception as second:
-            if not _is_end_of(connection, second):
+            if not is_end_of(connection.id, second):
                 _logger.exception("%s: on_error failed", connection.id)
 
     async def _end_handler(self, connection: Connection, scope: trio.CancelScope) -> None:
@@ -454,15 +467,6 @@ class _Opened:
     head: bytes
     leftover: bytes
     peer: str
-
-
-def _is_end_of(connection: Connection, error: BaseException) -> bool:
-    """Whether *error* only says that *connection* has ended, which a handler need not catch."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_end_of(connection, one) for one in error.exceptions)
-    if isinstance(error, ConnectionClosed):
-        return connection.close_reason is not None
-    return isinstance(error, trio.ClosedResourceError) and connection.closed_here
 
 
 async def _read_request(stream: trio.abc.Stream, handshake: ServerHandshake) -> Request:
@@ -571,7 +575,8 @@ async def serve(
       heartbeat: how a dead peer is noticed: by default a ping every 20 seconds, to be answered
         within 20; see `Heartbeat`. ``None``: not at all.
       on_error: sync or async, called with the connection and what its handler raised, before
-        the connection is closed with 1011: to count it, to report it, to send a last word.
+        this side closes with 1011: to count it, to report it, to send a last word where the
+        connection is still open. It has ``Timeouts.handler_grace`` seconds.
       limits: bounds on what a peer may make this side hold.
       timeouts: bounds on how long things may take.
       hooks: told what happens to every connection; see `trio_ws.instrumentation`. By default,
@@ -585,6 +590,7 @@ async def serve(
     Cancellation: abrupt and prompt: handlers are cancelled and every transport is closed. Use
     `Server.drain` to stop in good order.
     """
+    check_policy(heartbeat)
     options = _Options(
         process_request=_hooks(process_request, handler),
         origins=Origins.parse(origins),

@@ -40,7 +40,8 @@ class Limits:
       inbox_bytes: the same bound in bytes, the part of an unfinished message included.
         Reading stops at whichever comes first; one larger message still passes.
       outbox_bytes: the high-water mark: ``send`` waits while more bytes than this are queued.
-      control_frame_burst: control frames that a peer may send at once.
+      control_frame_burst: control frames that a peer may send at once, not counting pongs that
+        answer a ping.
       control_frame_rate: control frames a second that it may send after the burst;
         beyond, 1008.
       max_request_line: bytes of the request line of an opening handshake; beyond, 431.
@@ -82,11 +83,13 @@ class Timeouts:
         the peer does.
       violation_timeout: the same, after the peer broke the protocol or a limit.
       write_stall: the connection is aborted when the peer's system accepts no byte of a
-        waiting write for this long.
+        waiting write for this long. Over TLS, where the system does not tell (it is not Linux),
+        progress is seen per 64 KiB.
       assembly_timeout: the connection is closed when an unfinished message makes no
         progress for this long.
-      handler_grace: what a server gives a handler whose connection is gone and whose inbox
-        is read before it cancels the handler's scope.
+      handler_grace: what a server, or `supervise`, gives a handler whose connection is gone and
+        whose inbox is read before it cancels the handler's scope, and what a server gives
+        ``on_error``.
     """
 
     open_timeout: float = 10.0

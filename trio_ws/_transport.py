@@ -9,6 +9,7 @@ does the writing.
 from __future__ import annotations
 
 import socket
+import sys
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
@@ -24,8 +25,11 @@ _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
 RECEIVE_SIZE: Final = 64 * 1024
-#: A large write goes to a stream in slices of this size, so that its progress can be seen.
+#: A large write goes to a stream in slices of this size, so that its progress can be seen. Over
+#: TLS, slices of 16 KiB took 1.7 times the CPU; `Transport.acknowledged` sees more than slices do.
 WRITE_SLICE: Final = 64 * 1024
+#: Where Linux's ``struct tcp_info`` has ``tcpi_bytes_acked``.
+_BYTES_ACKED: Final = slice(120, 128)
 
 
 class Transport(ABC):
@@ -56,6 +60,26 @@ class Transport(ABC):
 
         Cancelled: bytes may have been taken, so nothing more can be written afterwards.
         """
+
+    def acknowledged(self) -> int:
+        """How many bytes the peer's system has acknowledged; 0 where that is not known.
+
+        It grows while a write of many bytes waits, over TLS for instance, of which nothing else
+        tells how far it has come. Linux tells, of TCP.
+        """
+        owner = self._owner()
+        if owner is None or sys.platform != "linux":
+            return 0
+        try:
+            info = owner.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+        except OSError:
+            # Closed, or a Unix socket.
+            return 0
+        return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
+
+    @abstractmethod
+    def _owner(self) -> trio.socket.SocketType | None:
+        """The socket at the bottom, if there is one."""
 
     @abstractmethod
     async def send_eof(self) -> None:
@@ -137,6 +161,9 @@ class SocketTransport(Transport):
             if written:
                 return written
 
+    def _owner(self) -> trio.socket.SocketType | None:
+        return self._socket
+
     async def send_eof(self) -> None:
         with suppress(OSError):
             self._raw.shutdown(socket.SHUT_WR)
@@ -165,7 +192,7 @@ class StreamTransport(Transport):
         self._stream = stream
         self._aborted = False
         self._abort_scopes: set[trio.CancelScope] = set()
-        owner = underlying_socket(stream)
+        owner = self._owner()
         self.local_address = None if owner is None else _address(owner.getsockname)
         self.remote_address = None if owner is None else _address(owner.getpeername)
 
@@ -180,6 +207,9 @@ class StreamTransport(Transport):
         await self._unless_aborted(self._stream.send_all, piece)
         return len(piece)
 
+    def _owner(self) -> trio.socket.SocketType | None:
+        return underlying_socket(self._stream)
+
     async def send_eof(self) -> None:
         if isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._unless_aborted(self._stream.send_eof)
@@ -188,7 +218,7 @@ class StreamTransport(Transport):
         self._aborted = True
         for scope in self._abort_scopes:
             scope.cancel()
-        owner = underlying_socket(self._stream)
+        owner = self._owner()
         if owner is not None:
             owner.close()
 

@@ -220,7 +220,8 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a ping and wait for its pong (RFC 6455, section 5.5.2).
 
-        Any number may be in flight.
+        Any number may be in flight. A peer may bound how many it takes at once, though: trio-ws
+        does, by ``Limits.control_frame_burst`` and ``Limits.control_frame_rate`` of the peer's.
 
         Args:
           payload: at most 125 bytes; different from every ping in flight. ``None`` makes one.

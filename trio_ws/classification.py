@@ -72,12 +72,13 @@ class Failure:
 
     Attributes:
       stage: how far it had come.
-      exception: whatever was raised. `ConnectionClosed`, or ``trio.ClosedResourceError`` where
-        it was closed here, for a connection that was open.
+      exception: whatever was raised; `ConnectionClosed` for a connection that was open. One that
+        was closed here, by choice, is no failure.
       status: the HTTP status, where the server or the proxy answered with one.
       reason: the close reason, where the connection had been open.
       attempt: attempts since the last stable connection, this one included.
-      elapsed: seconds since the last stable connection was lost, or since the start.
+      elapsed: seconds that attempts and waits have taken since the last stable connection, or
+        since the start.
       open_for: seconds that the last connection was open; ``None`` where there was none.
       retry_after: seconds that the server asks for.
       may_renew: whether the target is a callable, which may bring other credentials, and has

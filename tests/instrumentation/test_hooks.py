@@ -61,8 +61,8 @@ def test_traffic_says_whether_any_hook_asks(given: list[Recorder], wanted: bool)
 
 
 def test_whether_there_is_any_hook_is_said() -> None:
-    assert Hooks([print]).any
-    assert not Hooks(iter(())).any
+    assert Hooks([print])
+    assert not Hooks(iter(()))
 
 
 def test_the_hooks_may_be_an_iterator() -> None:
@@ -109,3 +109,8 @@ def test_what_is_no_mere_failure_gets_out() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Hooks([interrupted]).tell(PING)
+
+
+def test_hooks_are_true_where_anybody_is_told() -> None:
+    assert not Hooks(())
+    assert Hooks([print])

@@ -88,6 +88,14 @@ LINES: list[tuple[Record, str, int, str]] = [
         f"{URL}: lost after 61.3 s: 1006 (abnormal closure), the transport was cut",
     ),
     (
+        Disconnected(
+            target=URL, reason=CloseReason(1000, "", ClosedBy.LOCAL), open_for=2, by_choice=True
+        ),
+        RECONNECT,
+        logging.INFO,
+        f"{URL}: closed after 2.0 s: 1000 (normal closure), closed here",
+    ),
+    (
         Waiting(target=URL, delay=1.56, attempt=2, cause="connection refused"),
         RECONNECT,
         logging.INFO,

@@ -28,17 +28,19 @@ class Hooks:
     """Hands each record to every hook. One that raises is logged, and disturbs nobody.
 
     Attributes:
-      any: whether there is a hook at all: where there is none, a record need not be made.
       traffic: whether any hook wants `Received` and `Sent`.
     """
 
-    __slots__ = ("_all", "_for_traffic", "any", "traffic")
+    __slots__ = ("_all", "_for_traffic", "traffic")
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
         self._all = tuple(hooks)
         self._for_traffic = tuple(hook for hook in self._all if getattr(hook, "traffic", False))
-        self.any = bool(self._all)
         self.traffic = bool(self._for_traffic)
+
+    def __bool__(self) -> bool:
+        """Whether anybody is told: where not, the record need not be made."""
+        return bool(self._all)
 
     def tell(self, record: Record) -> None:
         """Tell every hook."""

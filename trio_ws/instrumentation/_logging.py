@@ -27,7 +27,7 @@ _reconnect: Final = logging.getLogger("trio_ws.reconnect")
 def log_record(record: Record) -> None:
     """Write *record* to the log, in one line.
 
-    Losing, waiting for and regaining a connection, and a lost heartbeat: INFO. Giving up:
+    Losing, closing, waiting for and regaining a connection, and a lost heartbeat: INFO. Giving up:
     WARNING. A crashed handler: ERROR, with its traceback. Opened and ended: DEBUG. Attempts,
     answers to handshakes, pings, pongs and traffic: not at all.
     """
@@ -47,8 +47,9 @@ def log_record(record: Record) -> None:
             _connections.debug("%s: %s, after %.1f s", record.id, record.reason, record.uptime)
         case Disconnected():
             _reconnect.info(
-                "%s: lost after %.1f s: %s",
+                "%s: %s after %.1f s: %s",
                 _escape(record.target),
+                "closed" if record.by_choice else "lost",
                 record.open_for,
                 record.reason,
             )

@@ -202,11 +202,14 @@ class Disconnected:
       target: the URL, without credentials.
       reason: why.
       open_for: seconds that it was open.
+      by_choice: whether it was closed here: by `WebSocket.aclose` or `WebSocket.abort`, because
+        the next one was asked for, or because the client's block was left.
     """
 
     target: str
     reason: CloseReason
     open_for: float
+    by_choice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +236,8 @@ class Stopped:
     Attributes:
       target: the URL, without credentials.
       attempts: since the last stable connection.
-      cause: what went wrong, in one line; ``None`` when the server closed with "done".
+      cause: what went wrong, in one line; ``None`` when the server closed with "done", or the
+        client's block was left.
     """
 
     target: str

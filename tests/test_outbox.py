@@ -1,0 +1,140 @@
+"""The outbox: writes that stall, and writes that only seem to."""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from trio_ws._outbox import Outbox, WriteStalled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from trio.testing import MockClock
+
+    from trio_ws._transport import Transport
+
+
+class Slow:
+    """A transport that takes what it is given when told, several turns later, as TLS does."""
+
+    writes_inline = False
+
+    def __init__(self) -> None:
+        self.taken = b""
+        self.ready = trio.Event()
+        self.slice = 1_000_000
+        self.peer_has = 0
+
+    def acknowledged(self) -> int:
+        return self.peer_has
+
+    async def write_some(self, data: memoryview) -> int:
+        await self.ready.wait()
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        self.taken += data[: self.slice]
+        return min(len(data), self.slice)
+
+
+@asynccontextmanager
+async def slow_outbox(
+    write_stall: float = 20,
+) -> AsyncGenerator[tuple[Outbox, Slow, list[Exception]]]:
+    """An outbox over `Slow`, and what it says has failed."""
+    failures: list[Exception] = []
+    slow = Slow()
+    async with trio.open_nursery() as nursery:
+        start: Any = nursery.start_soon
+        outbox = Outbox(
+            cast("Transport", slow),
+            high_water=10,
+            write_stall=write_stall,
+            start_task=start,
+            failed=failures.append,
+        )
+        yield outbox, slow, failures
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_write_without_progress_is_given_up(autojump_clock: MockClock) -> None:
+    async with slow_outbox() as (outbox, _, failures):
+        outbox.put(b"hello")
+        await trio.sleep(19.9)
+        assert not failures
+        await trio.sleep(0.2)
+        assert [type(error) for error in failures] == [WriteStalled]
+        assert outbox.broken
+        assert outbox.is_blocked
+
+
+async def test_progress_counts_however_slow(autojump_clock: MockClock) -> None:
+    async with slow_outbox() as (outbox, slow, failures):
+        slow.slice = 1
+        outbox.put(b"hello")
+        for _ in range(5):
+            await trio.sleep(15)
+            slow.ready.set()
+            slow.ready = trio.Event()
+        await trio.sleep(15)
+        assert slow.taken == b"hello"
+        # And nothing is watched while nothing is to be written.
+        await trio.sleep(100)
+        assert not failures
+        outbox.put(b"again")
+        await trio.sleep(21)
+        assert len(failures) == 1
+
+
+async def test_a_standstill_of_this_process_is_no_stall(mock_clock: MockClock) -> None:
+    async with slow_outbox() as (outbox, slow, failures):
+        outbox.put(b"hello")
+        await trio.testing.wait_all_tasks_blocked()
+        # The transport could take it all the while; this process did not run.
+        slow.ready.set()
+        mock_clock.jump(30)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (slow.taken, failures) == (b"hello", [])
+
+
+async def test_after_a_standstill_there_is_the_whole_time_again(mock_clock: MockClock) -> None:
+    async with slow_outbox() as (outbox, _, failures):
+        outbox.put(b"hello")
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            mock_clock.jump(30)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not failures
+        for _ in range(4):
+            assert not failures
+            mock_clock.jump(5)
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(failures) == 1
+
+
+async def test_what_the_peer_acknowledges_of_one_write_is_progress(
+    autojump_clock: MockClock,
+) -> None:
+    """TLS takes a slice as a whole, which on a slow link lasts."""
+    async with slow_outbox() as (outbox, slow, failures):
+        outbox.put(b"hello")
+        for _ in range(10):
+            await trio.sleep(19)
+            slow.peer_has += 1
+        await trio.sleep(1)
+        assert not failures
+        await trio.sleep(25)
+        assert len(failures) == 1
+
+
+@pytest.mark.parametrize("write_stall", [math.inf])
+async def test_it_may_be_switched_off(autojump_clock: MockClock, write_stall: float) -> None:
+    async with slow_outbox(write_stall) as (outbox, _, failures):
+        outbox.put(b"hello")
+        await trio.sleep(80_000)
+        assert not failures
