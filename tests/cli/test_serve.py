@@ -15,21 +15,10 @@ import trustme
 import trio_ws
 from trio_ws.cli import serve
 from trio_ws.cli.failures import Usage
-from trio_ws.cli.serve import ServeOptions
+from trio_ws.cli.handlers.echo import echo
+from trio_ws.cli.options.serve import ServeOptions
 
-OPTIONS = ServeOptions(
-    host="127.0.0.1",
-    port=0,
-    path=None,
-    tls_cert=None,
-    tls_key=None,
-    compress=True,
-    max_size=1 << 20,
-    ping_interval=0,
-    ping_timeout=0,
-    drain_timeout=30,
-    log_level="info",
-)
+OPTIONS = ServeOptions(port=0, compress=True, ping_interval=0)
 
 
 async def url_printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -95,11 +84,6 @@ def test_the_exit_code_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     serve.run(OPTIONS)
 
 
-def test_a_bad_path_is_named() -> None:
-    with pytest.raises(Usage, match="--path ws"):
-        serve._handler("ws")
-
-
 def test_a_bad_certificate_is_named(tmp_path: Path) -> None:
     certificate = tmp_path / "cert.pem"
     certificate.write_text("nonsense")
@@ -118,7 +102,7 @@ def test_a_good_one_is_used(tmp_path: Path) -> None:
 
 async def test_the_url_is_one_that_can_be_connected_to() -> None:
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(trio_ws.serve, serve.echo, "127.0.0.1", 0)
+        server = await nursery.start(trio_ws.serve, echo, "127.0.0.1", 0)
         options = replace(OPTIONS, host="::1", tls_cert=Path("x"), path="/y")
         assert serve.url_of(server, options) == f"wss://[::1]:{server.port}/y"
         nursery.cancel_scope.cancel()

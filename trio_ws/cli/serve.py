@@ -1,4 +1,4 @@
-"""``trio-ws serve``: the echo server, and how it is told to stop."""
+"""``trio-ws serve``: the server, and how it is told to stop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._routing import Router
 from .._server import Server, serve
 from .._settings import Compression, Limits
-from .failures import ExitCode, Usage, say
+from .exit_codes import ExitCode
+from .failures import Usage, say
+from .handlers import handler_of
 from .heartbeats import heartbeat_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from .._server import Handler
-    from .._websocket import WebSocket
+    from .handlers import Mode
     from .options.serve import ServeOptions
 
 
@@ -39,23 +39,6 @@ def run(options: ServeOptions) -> None:
         sys.exit(code)
 
 
-async def echo(ws: WebSocket) -> None:
-    """Answer every message with itself."""
-    async for message in ws:
-        await ws.send(message)
-
-
-def _handler(path: str | None) -> Handler:
-    if path is None:
-        return echo
-    router = Router()
-    try:
-        router.add(path, echo)
-    except ValueError as error:
-        raise Usage(f"--path {path}: {error}") from None
-    return router
-
-
 def _ssl_context(options: ServeOptions) -> ssl.SSLContext | None:
     if options.tls_cert is None:
         return None
@@ -69,9 +52,10 @@ def _ssl_context(options: ServeOptions) -> ssl.SSLContext | None:
 
 async def _serve(options: ServeOptions) -> int:
     """Serve, and return the exit code."""
+    mode = handler_of(options)
     start = partial(
         serve,
-        _handler(options.path),
+        mode,
         options.host,
         options.port,
         ssl_context=_ssl_context(options),
@@ -83,9 +67,10 @@ async def _serve(options: ServeOptions) -> int:
     )
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
+            await nursery.start(mode.run)
             server: Server = await nursery.start(start)
             print(f"serving {url_of(server, options)} (Ctrl-C to stop)", flush=True)
-            code = await _stop_on_signal(server, signals, options.drain_timeout)
+            code = await _stop_when_told(server, mode, signals, options.drain_timeout)
             nursery.cancel_scope.cancel()
     return code
 
@@ -97,9 +82,11 @@ def url_of(server: Server, options: ServeOptions) -> str:
     return f"{scheme}://{host}:{server.port}{options.path or ''}"
 
 
-async def _stop_on_signal(server: Server, signals: AsyncIterator[int], timeout: float) -> int:
-    """Drain at the first signal, and stop waiting for that at the second."""
-    await anext(signals)
+async def _stop_when_told(
+    server: Server, mode: Mode, signals: AsyncIterator[int], timeout: float
+) -> int:
+    """Drain at the first signal, or when there is no more to do; at the second, stop waiting."""
+    await _wait_told(mode, signals)
     count = len(server.connections)
     if count:
         say(f"closing {count} connection{'s' if count > 1 else ''}; once more to stop at once")
@@ -116,3 +103,15 @@ async def _stop_on_signal(server: Server, signals: AsyncIterator[int], timeout: 
         await server.drain(timeout)
         nursery.cancel_scope.cancel()
     return code
+
+
+async def _wait_told(mode: Mode, signals: AsyncIterator[int]) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def first_signal() -> None:
+            await anext(signals)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(first_signal)
+        await mode.over.wait()
+        nursery.cancel_scope.cancel()
