@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from functools import reduce
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..failures import Usage
@@ -86,21 +85,15 @@ def _line_of(name: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         # Its own message says so.
         return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    file = _file_of(name)
-    for frame in reversed(frames):
-        if frame.filename == file:
-            return f" ({frame.filename}, line {frame.lineno})"
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})"
+    lines = list(traceback.walk_tb(error.__traceback__))
+    own = [one for one in lines if _is_of(name, one[0].f_globals.get("__name__"))]
+    frame, line = (own or lines)[-1]
+    return f" ({frame.f_code.co_filename}, line {line})"
 
 
-def _file_of(name: str) -> str | None:
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        # Its package cannot be imported either.
-        return None
-    return None if spec is None else spec.origin
+def _is_of(name: str, running: str | None) -> bool:
+    """Whether the module that runs is *name*, or a package that it is in."""
+    return running is not None and f"{name}.".startswith(f"{running}.")
 
 
 def _where(module: ModuleType) -> str:
