@@ -112,6 +112,9 @@ async def test_sending_is_atomic_wherever_it_is_cancelled(autojump_clock: MockCl
     autojump_clock.autojump_threshold = 0.01
     returned: list[str] = []
     async with delayed(0) as (client, far):
+        # The send task begins with the first message.
+        await far.send("first")
+        assert await client.receive() == "first"
 
         async def scenario() -> None:
             for number in range(3):
