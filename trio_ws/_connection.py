@@ -504,12 +504,12 @@ class Connection(WebSocket):
             await self.wait_closed()
         if not self._ended:
             self._transport.abort()
+            # The receive task may wait there for somebody to make room.
+            self._inbox.end()
 
     def _write_failed(self, error: Exception) -> None:
         if isinstance(error, WriteStalled):
             self.abort(ConnectionClosedError(_STALLED))
-        elif self._inbox.stopped:
-            self.abort(ConnectionClosedError(_CUT))
         else:
             # What the peer said before it went may still be there to be read.
             self._start_task(self._abort_after, self._timeouts.violation_timeout)

@@ -18,6 +18,7 @@ import trio_ws
 from trio_ws import Limits, Timeouts
 from trio_ws.cli.handlers import exec as exec_module
 from trio_ws.cli.handlers import process as process_module
+from trio_ws.cli.handlers import relay as relay_module
 from trio_ws.cli.handlers.coding import Bytes, Lines, Text
 from trio_ws.cli.handlers.exec import Exec
 from trio_ws.cli.handlers.process import Process, describe_status
@@ -35,6 +36,7 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for who does not end."""
     monkeypatch.setattr(process_module, "GRACE", 0.2)
     monkeypatch.setattr(exec_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(relay_module, "PROBING", 0.1)
     monkeypatch.setattr(process_module, "_SILENCE", 0.1)
 
 

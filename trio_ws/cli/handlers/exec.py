@@ -12,7 +12,7 @@ from ...protocol.http import Response
 from .environment import environment_of
 from .mode import ENDED, Mode
 from .process import Process
-from .relay import Outcome, feed, relay
+from .relay import Outcome, feed, probe, relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +79,7 @@ async def _converse(ws: WebSocket, process: Process, coding: Coding) -> Outcome 
     outcome: Outcome | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_feed_to_the_end, ws, process, coding)
+        nursery.start_soon(probe, ws)
         nursery.start_soon(_part, ws, process, nursery.cancel_scope)
         outcome = await relay(process, coding, partial(_send, ws), ws.id)
         nursery.cancel_scope.cancel()

@@ -28,6 +28,8 @@ _logger: Final = logging.getLogger("trio_ws.cli")
 GRACE: Final = 3.0
 #: Seconds that the kernel gets to do the latter.
 _REAPING: Final = 2.0
+#: Seconds of them that its offspring gets, which init has to reap; in some containers nobody does.
+_DYING: Final = 0.5
 #: Seconds between looks at whether a group still has members.
 _POLL: Final = 0.02
 #: Seconds of silence after which the output of a process that has exited is at its end, although
@@ -196,7 +198,10 @@ class Process:
             if self._signal(signal.SIGHUP if self.has_terminal else signal.SIGTERM):
                 with trio.move_on_after(GRACE):
                     await self._wait_group_gone()
-                self._signal(signal.SIGKILL)
+                if self._signal(signal.SIGKILL):
+                    await self._process.wait()
+                    with trio.move_on_after(_DYING):
+                        await self._wait_group_gone()
             await self._process.wait()
         if bounded.cancelled_caught:
             _logger.error("process %d does not end, not even when killed", self._process.pid)

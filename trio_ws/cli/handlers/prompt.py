@@ -7,7 +7,6 @@ When the server ends, the prompt is told to return, which gives the terminal bac
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import threading
 from contextlib import contextmanager, suppress
@@ -30,7 +29,7 @@ _PROMPT: Final = "> "
 #: Seconds that the prompt gets to give the terminal back.
 _LEAVING: Final = 1.0
 #: Seconds between looks at whether the prompt is still there to be drawn above.
-_GLANCE: Final = 0.1
+_GLANCE: Final = 1.0
 
 
 class Prompt:
@@ -98,14 +97,17 @@ class Prompt:
     def _draw(self, line: str) -> None:
         app = self._session.app
         while app.is_running and app.loop is not None:
+            drawing = self._draw_above(line)
             try:
-                drawn = asyncio.run_coroutine_threadsafe(self._draw_above(line), app.loop)
+                drawn = asyncio.run_coroutine_threadsafe(drawing, app.loop)
+            except RuntimeError:
+                # Its loop has been closed this moment.
+                drawing.close()
+                break
+            with suppress(TimeoutError):
                 drawn.result(_GLANCE)
-            except (concurrent.futures.TimeoutError, RuntimeError):
-                # Between two prompts: look again.
-                drawn.cancel()
-            else:
                 return
+            drawn.cancel()
         self._write(line)
 
     async def _draw_above(self, line: str) -> None:

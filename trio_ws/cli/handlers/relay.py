@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
@@ -26,6 +27,10 @@ _logger: Final = logging.getLogger("trio_ws.cli")
 _MAX_LOGGED: Final = 4096
 
 
+#: Seconds between looks at whether a client that is not read is still there.
+PROBING: Final = 15.0
+
+
 class Outcome(NamedTuple):
     """What the end of a process means for its clients: how they are closed."""
 
@@ -44,6 +49,18 @@ async def feed(ws: WebSocket, coding: Coding, write: Callable[[bytes], Awaitable
     except ENDED:
         # Whoever holds the connection sees it as well.
         return
+
+
+async def probe(ws: WebSocket) -> None:
+    """Write something now and then while nothing is read, for nothing else shows who has gone.
+
+    A heartbeat gives no verdict meanwhile, rightly: an answer would lie unread.
+    """
+    with suppress(*ENDED):
+        while True:
+            await trio.sleep(PROBING)
+            if ws.reading_since is None:
+                ws.start_ping().forget()
 
 
 async def relay(

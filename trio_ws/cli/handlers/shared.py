@@ -14,7 +14,7 @@ from .crowd import Crowd
 from .environment import own_environment
 from .mode import Mode
 from .process import Process
-from .relay import Outcome, feed, relay
+from .relay import Outcome, feed, probe, relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,8 @@ _logger: Final = logging.getLogger("trio_ws.cli")
 #: At most so many starts in so many seconds; a command that exits again and again is at fault.
 MAX_STARTS: Final = 5
 WITHIN: Final = 60.0
+#: Seconds that the process gets to read what a client had said when it left.
+PATIENCE: Final = 1.0
 #: Seconds that clients get to take the last words of a process.
 _LAST_WORDS: Final = 5.0
 _CANNOT_START: Final = Outcome(1011, "the command cannot be started")
@@ -57,13 +59,24 @@ class _Life:
             await self.started.wait()
             assert self.process is not None
             assert self.coding is not None
-            await feed(ws, self.coding, self.write)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(probe, ws)
+                nursery.start_soon(_part, ws, nursery.cancel_scope)
+                await feed(ws, self.coding, self.write)
+                nursery.cancel_scope.cancel()
 
     async def write(self, data: bytes) -> None:
         """Let the process read *data* in one piece, whoever else writes."""
         assert self.process is not None
         async with self._input:
             await self.process.write(data)
+
+
+async def _part(ws: WebSocket, feeding: trio.CancelScope) -> None:
+    """Once the client has left, wait no longer for a process that does not read."""
+    await ws.wait_closed()
+    await trio.sleep(PATIENCE)
+    feeding.cancel()
 
 
 class Shared(Mode):
