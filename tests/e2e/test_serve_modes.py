@@ -173,7 +173,7 @@ async def test_interactive_at_a_terminal_gives_it_back(signalled: bool) -> None:
 
         await see(b"(Ctrl-C to stop)")
         url = screen.partition(b"serving ")[2].split()[0].decode()
-        await see(b"> ")
+        await see(b">")
         async with connect(url) as ws:
             await see(b"client 1 is there")
             await ws.send("hello")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,6 @@ import trio.testing
 import trio_ws
 from tests.network import URL, Network, install
 from trio_ws.cli.failures import Usage
-from trio_ws.cli.handlers import desk as desk_module
 from trio_ws.cli.handlers.desk import Pipes, open_desk
 from trio_ws.cli.handlers.interactive import Interactive
 
@@ -151,7 +151,7 @@ def test_a_client_has_an_address() -> None:
 
 async def test_lines_are_read_whatever_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = iter([b"a\nb", b"c", b"\r\n\nlast", b""])
-    monkeypatch.setattr(desk_module.os, "read", lambda descriptor, size: next(pieces))
+    monkeypatch.setattr(os, "read", lambda descriptor, size: next(pieces))
     assert [line async for line in Pipes().lines()] == ["a", "bc", "", "last"]
 
 
@@ -159,13 +159,13 @@ async def test_no_input_is_the_end_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(descriptor: int, size: int) -> bytes:
         raise OSError
 
-    monkeypatch.setattr(desk_module.os, "read", fail)
+    monkeypatch.setattr(os, "read", fail)
     assert [line async for line in Pipes().lines()] == []
 
 
 async def test_input_is_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = iter([b"a\n\xff", b""])
-    monkeypatch.setattr(desk_module.os, "read", lambda descriptor, size: next(pieces))
+    monkeypatch.setattr(os, "read", lambda descriptor, size: next(pieces))
     with pytest.raises(Usage, match="line 2 of the input is not UTF-8"):
         async for _ in Pipes().lines():
             pass
@@ -182,7 +182,7 @@ async def test_output_is_written_whole(
 
     desk = Pipes()
     with monkeypatch.context() as patched:
-        patched.setattr(desk_module.os, "write", write)
+        patched.setattr(os, "write", write)
         await desk.show("<1: hello")
     assert written == b"<1: hello\n"
     await desk.note("noted")

@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -66,8 +66,8 @@ async def test_lines_are_drawn_with_and_without_a_prompt() -> None:
 
 
 async def test_it_goes_when_cancelled_and_leaves_the_log_as_it_was() -> None:
-    handler = logging.StreamHandler(io.StringIO())
-    stream = handler.stream
+    stream: Any = io.StringIO()
+    handler: logging.StreamHandler[Any] = logging.StreamHandler(stream)
     logging.getLogger().addHandler(handler)
     try:
         with prompted() as (prompt, _, _):
@@ -115,22 +115,10 @@ async def test_a_line_that_cannot_be_drawn_above_is_drawn_when_the_prompt_has_go
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with prompted() as (prompt, _, screen):
-
-        class Gone:
-            """An application that has just ended."""
-
-            looks = 0
-            loop = object()
-
-            @property
-            def is_running(self) -> bool:
-                self.looks += 1
-                return self.looks == 1
-
-        def closed(coroutine: object, loop: object) -> None:
-            raise RuntimeError("Event loop is closed")
-
-        monkeypatch.setattr(prompt._session, "app", Gone())
-        monkeypatch.setattr("asyncio.run_coroutine_threadsafe", closed)
+        app = prompt._session.app
+        loop = asyncio.new_event_loop()
+        loop.close()
+        monkeypatch.setattr(type(app), "is_running", True)
+        monkeypatch.setattr(app, "loop", loop)
         await prompt.show("late")
         assert screen.drawn == "late\n"
