@@ -180,12 +180,19 @@ async def test_interactive_at_a_terminal_gives_it_back(signalled: bool) -> None:
             await see(b"<1: hello")
             await terminal.send_all(b"@1 to you\r")
             assert await ws.receive() == "to you"
-            if signalled:
-                process.send_signal(signal.SIGTERM)
-            else:
-                await terminal.send_all(b"\x04")
+
+            async def press_ctrl_d() -> None:
+                # Between two prompts, the terminal takes it for the end of an empty line.
+                while True:
+                    await terminal.send_all(b"\x04")
+                    await trio.sleep(0.3)
+
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(see, b"never")
+                if signalled:
+                    process.send_signal(signal.SIGTERM)
+                else:
+                    nursery.start_soon(press_ctrl_d)
                 assert (await received(ws))[1] == 1001
                 assert await process.wait() == 0
                 nursery.cancel_scope.cancel()

@@ -39,7 +39,7 @@ def _common() -> None:
 @app.command(epilog=_EPILOG)
 @takes(ServeOptions)
 def serve(options: ServeOptions) -> None:
-    """Serve: answer every message with itself.
+    """Serve: answer every message with itself, or do what else is asked for.
 
     SIGTERM or Ctrl-C closes the open connections in good order; a second one ends at once.
     """

@@ -232,7 +232,7 @@ async def test_errors_are_logged_line_by_line_and_escaped(
 ) -> None:
     caplog.set_level(logging.INFO, "trio_ws.cli")
     long = _MAX_LOGGED + 10
-    command = f"printf 'one\\r\\n\\033[2Jtwo\\n' >&2; printf %0{long}d 0 >&2; printf last >&2"
+    command = f"printf 'one\\r\\n\\033[2Jtwo\\n' >&2; printf %0{long}d 0 >&2; printf '\\nlast' >&2"
     async with served(command) as (_, url), connect(url) as ws:
         await received(ws)
     texts = [

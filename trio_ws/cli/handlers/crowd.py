@@ -17,7 +17,7 @@ import trio
 from .mode import ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
     from ..._websocket import WebSocket
     from .mode import Message
@@ -140,9 +140,6 @@ class Crowd:
 
     def __len__(self) -> int:
         return len(self._members)
-
-    def __iter__(self) -> Iterator[Member]:
-        return iter(self._members)
 
     @asynccontextmanager
     async def joined(self, ws: WebSocket) -> AsyncGenerator[Member]:
