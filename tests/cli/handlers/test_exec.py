@@ -242,6 +242,20 @@ async def test_errors_are_logged_line_by_line_and_escaped(
     assert "".join(texts[2:]) == "0" * long + "last"
 
 
+async def test_an_error_without_a_line_end_is_logged_in_pieces(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "trio_ws.cli")
+    pieces = iter([b"0" * (_MAX_LOGGED + 1), b"1", b""])
+
+    class Errors:
+        async def read(self) -> bytes:
+            return next(pieces)
+
+    await relay_module._log(Errors(), "s1")  # type: ignore[arg-type]
+    assert caplog.messages == [f"s1: {'0' * _MAX_LOGGED}", "s1: 0", "s1: 1"]
+
+
 async def test_no_more_run_than_may() -> None:
     async with served("cat", max_processes=2) as (server, url):
         async with connect(url), connect(url):
