@@ -29,6 +29,7 @@ from trio_ws import (
     _connection,
 )
 from trio_ws._close import ClosedBy
+from trio_ws._connection import Connection
 from trio_ws.instrumentation import (
     ConnectionEnded,
     ConnectionOpened,
@@ -1529,3 +1530,53 @@ async def test_when_the_end_is_known() -> None:
         assert (await client.wait_closed()).code == 4000
         uptime = client.statistics().uptime
         assert client.statistics().uptime == uptime
+
+
+# Faults, for whoever tests a peer
+
+
+async def test_pings_can_be_left_unanswered(autojump_clock: MockClock) -> None:
+    async with open_pair() as (client, server):
+        assert isinstance(server, Connection)
+        server.answers_pings = False
+        with trio.move_on_after(1_000) as waited:
+            await client.ping()
+        assert waited.cancelled_caught
+        await client.send("heard")
+        assert await server.receive() == "heard"
+
+
+async def test_reading_can_be_stopped_for_good(autojump_clock: MockClock) -> None:
+    async with open_pair() as (client, server):
+        assert isinstance(server, Connection)
+        await client.send("dropped")
+        await trio.testing.wait_all_tasks_blocked()
+        server.stop_reading()
+        await client.send("unread")
+        with trio.move_on_after(1_000) as waited:
+            await server.receive()
+        assert waited.cancelled_caught
+        assert server.reading_since is None
+        assert server.close_reason is None
+        await server.send("still open")
+        assert await client.receive() == "still open"
+        await server.wait_written()
+        beginning = trio.current_time()
+        await server.aclose()
+        assert trio.current_time() == beginning
+
+
+async def test_a_full_inbox_does_not_hide_that_the_peer_has_gone(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_pair(limits=Limits(inbox_messages=1)) as (client, server):
+        await client.send("a")
+        await trio.testing.wait_all_tasks_blocked()
+        client.abort()
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.close_reason is None
+        await server.send("to nobody")
+        assert (await server.wait_closed()).code == 1006
+        assert await server.receive() == "a"
+        with pytest.raises(ConnectionClosedError):
+            await server.receive()

@@ -128,6 +128,7 @@ class Connection(WebSocket):
         "_turn_ends",
         "_turn_left",
         "_uptime",
+        "answers_pings",
     )
 
     def __init__(
@@ -178,6 +179,8 @@ class Connection(WebSocket):
         self._opened_at = self._last_received = trio.current_time()
         self._reading_since: float | None = self._opened_at
         self._uptime: float | None = None
+        # Cleared to test the peer's heartbeat. Only what handles a ping reads it.
+        self.answers_pings = True
 
     def __repr__(self) -> str:
         state = "open" if self._reason is None else str(self._reason)
@@ -461,6 +464,14 @@ class Connection(WebSocket):
         """Wait, once the connection has ended, until everything that had arrived is received."""
         await self._inbox.wait_empty()
 
+    async def wait_written(self) -> None:
+        """Wait until the transport has taken everything that was sent, or never will."""
+        await self._outbox.wait_written()
+
+    def stop_reading(self) -> None:
+        """Take nothing more from the peer, pings and its close included, until closed here."""
+        self._inbox.stop()
+
     def _begin_close(
         self, code: int, reason: str, *, error: type[ConnectionClosed] | None = None
     ) -> None:
@@ -543,6 +554,9 @@ class Connection(WebSocket):
     async def _receive_until_end(self, data: bytes) -> None:
         inbox, machine = self._inbox, self._machine
         while True:
+            if inbox.stopped:
+                self._reading_since = None
+                await inbox.wait_ended()
             ending = self._take(data) if data else None
             if ending is not None:
                 await self._conclude(ending)
@@ -604,7 +618,7 @@ class Connection(WebSocket):
             return round_trip is not None or self._control_allowance.spend()
         if not self._control_allowance.spend():
             return False
-        if self._machine.close_sent is None:
+        if self.answers_pings and self._machine.close_sent is None:
             self._outbox.put_pong(self._machine.send_pong(event.payload))
             self._outbox.flush()
         if self._hooks:

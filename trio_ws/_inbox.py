@@ -40,14 +40,16 @@ class Inbox:
       items: what waits to be handed out. The hot path reads it; only methods change it.
       size: bytes (of text, characters) in `items`.
       ended: set when nothing more will be put; the receive task then never waits here.
+      stopped: set when the receive task is to stand still until `ended`.
     """
 
-    __slots__ = ("_limits", "_reader", "_receiver", "ended", "items", "size")
+    __slots__ = ("_limits", "_reader", "_receiver", "ended", "items", "size", "stopped")
 
     def __init__(self, limits: Limits) -> None:
         self.items = _NOTHING
         self.size = 0
         self.ended = False
+        self.stopped = False
         self._limits = limits
         self._receiver: trio.lowlevel.Task | None = None
         self._reader: trio.lowlevel.Task | None = None
@@ -117,6 +119,16 @@ class Inbox:
     async def wait_dry(self) -> None:
         """Wait, as the receive task, until everything is handed out and a receiver wants more."""
         while not (self._is_dry() or self.ended):
+            await self._wait_as_reader()
+
+    def stop(self) -> None:
+        """Throw everything away, and let the receive task stand still until `end`."""
+        self.stopped = True
+        self.clear()
+
+    async def wait_ended(self) -> None:
+        """Wait, as the receive task, for `end`."""
+        while not self.ended:
             await self._wait_as_reader()
 
     async def wait_empty(self) -> None:

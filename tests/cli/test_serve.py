@@ -19,6 +19,8 @@ import trio.testing
 import trio_ws
 from trio_ws.cli import failures, serve
 from trio_ws.cli.failures import LocalFailure
+from trio_ws.cli.handlers import Mode
+from trio_ws.cli.handlers.echo import echo
 from trio_ws.cli.jsonlines import decode
 from trio_ws.cli.options.serve import LogLevel, ServeFormat, ServeOptions
 
@@ -95,7 +97,7 @@ def test_the_exit_code_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_the_url_is_one_that_can_be_connected_to() -> None:
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(trio_ws.serve, serve.echo, "127.0.0.1", 0)
+        server = await nursery.start(trio_ws.serve, echo, "127.0.0.1", 0)
         options = replace(OPTIONS, host="::1", tls_cert=Path("x"), path="/y")
         assert serve.url_of(server, options) == f"wss://[::1]:{server.port}/y"
         nursery.cancel_scope.cancel()
@@ -202,7 +204,7 @@ async def test_metrics_are_counted_and_answered(capsys: pytest.CaptureFixture[st
 async def test_a_handler_s_own_answers_are_asked_for_once() -> None:
     asked: list[str] = []
 
-    class Choosy:
+    class Choosy(Mode):
         async def __call__(self, ws: trio_ws.WebSocket) -> None:
             await ws.send("chosen")
 

@@ -75,7 +75,7 @@ def _common(
 )
 @takes(ServeOptions)
 def serve(options: ServeOptions) -> None:
-    """Serve: answer every message with itself.
+    """Serve: answer every message with itself, or do what else is asked for.
 
     SIGTERM or Ctrl-C closes the open connections in good order; a second one ends at once.
     """

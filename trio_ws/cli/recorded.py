@@ -9,30 +9,25 @@ import trio
 
 from .._errors import ConnectionClosed
 from .._fragments import as_async, concatenated, normalized
-from .._websocket import MessageStream, PendingPing, WebSocket
+from .._websocket import MessageStream, WebSocket
+from .wrapper import Wrapper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from .._close import CloseReason
-    from .._errors import ConnectionClosedError
-    from .._websocket import BytesLike, Sendable, WebSocketStatistics
-    from ..protocol.extensions import Extension
-    from ..protocol.http import Request, Response
+    from .._websocket import BytesLike, Sendable
     from .recording import Recorder
 
 
-class RecordedWebSocket(WebSocket):
+class RecordedWebSocket(Wrapper[WebSocket]):
     """*inner*, with each whole message that is sent or received told to *recorder*.
 
     A message in fragments, sent or received, is held whole until it is complete. One that is not
     completed is not recorded.
     """
 
-    __slots__ = ("_inner", "_recorder")
-
     def __init__(self, inner: WebSocket, recorder: Recorder) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._recorder = recorder
 
     def __repr__(self) -> str:
@@ -65,77 +60,6 @@ class RecordedWebSocket(WebSocket):
 
     def receive_stream(self) -> MessageStream:
         return _RecordedStream(self._inner.receive_stream(), self._recorder, self.id)
-
-    # The rest is the inner one's.
-
-    async def ping(self, payload: bytes | None = None) -> float:
-        return await self._inner.ping(payload)
-
-    def start_ping(self, payload: bytes | None = None) -> PendingPing:
-        return self._inner.start_ping(payload)
-
-    def pong(self, payload: bytes = b"") -> None:
-        self._inner.pong(payload)
-
-    async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        await self._inner.aclose(code, reason)
-
-    def abort(self, error: ConnectionClosedError | None = None) -> None:
-        self._inner.abort(error)
-
-    async def wait_closed(self) -> CloseReason:
-        return await self._inner.wait_closed()
-
-    @property
-    def close_reason(self) -> CloseReason | None:
-        return self._inner.close_reason
-
-    @property
-    def latency(self) -> float | None:
-        return self._inner.latency
-
-    @property
-    def last_received(self) -> float:
-        return self._inner.last_received
-
-    @property
-    def last_sent(self) -> float:
-        return self._inner.last_sent
-
-    @property
-    def reading_since(self) -> float | None:
-        return self._inner.reading_since
-
-    @property
-    def request(self) -> Request:
-        return self._inner.request
-
-    @property
-    def response(self) -> Response:
-        return self._inner.response
-
-    @property
-    def subprotocol(self) -> str | None:
-        return self._inner.subprotocol
-
-    @property
-    def extensions(self) -> tuple[Extension, ...]:
-        return self._inner.extensions
-
-    @property
-    def local_address(self) -> object:
-        return self._inner.local_address
-
-    @property
-    def remote_address(self) -> object:
-        return self._inner.remote_address
-
-    @property
-    def id(self) -> str:
-        return self._inner.id
-
-    def statistics(self) -> WebSocketStatistics:
-        return self._inner.statistics()
 
 
 async def _collected(message: object, parts: list[str | bytes]) -> AsyncGenerator[Any]:

@@ -19,6 +19,8 @@ from .._settings import Compression, Limits
 from .admission import origins_of, subprotocols_of
 from .exit_codes import ExitCode
 from .failures import LocalFailure, redacted, say
+from .handlers import handler_of
+from .handlers.echo import Echo
 from .heartbeats import heartbeat_of
 from .options.serve import ServeFormat
 from .site import site
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .._server import Handler
     from .._websocket import WebSocket
     from ..instrumentation import Hook
+    from .handlers import Mode
     from .options.serve import ServeOptions
     from .recording import Recorder
     from .tls import SelfSigned
@@ -59,16 +62,6 @@ def _log(options: ServeOptions) -> None:
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
 
 
-async def echo(ws: WebSocket) -> None:
-    """Answer every message with itself."""
-    async for message in ws:
-        await ws.send(message)
-
-
-def _handler(options: ServeOptions) -> Handler:
-    return echo
-
-
 async def _serve(options: ServeOptions) -> int:
     """Serve, and return the exit code."""
     with (
@@ -76,16 +69,17 @@ async def _serve(options: ServeOptions) -> int:
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
     ):
         recorder = _recorder(options)
-        start = partial(
-            serve, **_arguments(options, _handler(options), recorder), ssl_context=context
-        )
+        mode = handler_of(options, recorder)
+        start = partial(serve, **_arguments(options, mode, recorder), ssl_context=context)
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
+            await nursery.start(mode.run)
             if recorder is not None:
                 nursery.start_soon(_record, recorder, stopping)
             server: Server = await nursery.start(start)
             _announce(url_of(server, options), options, self_signed)
-            code = await _stop_on_signal(server, signals, options.drain_timeout, stopping)
+            await _first_of(partial(anext, signals), stopping.wait, mode.over.wait)
+            code = await _drain(server, signals, options.drain_timeout)
             if recorder is not None and code == ExitCode.OK:
                 with trio.move_on_after(_LAST_WORDS):
                     await recorder.wait_written()
@@ -93,9 +87,7 @@ async def _serve(options: ServeOptions) -> int:
     return code
 
 
-def _arguments(
-    options: ServeOptions, handler: Handler, recorder: Recorder | None
-) -> dict[str, Any]:
+def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> dict[str, Any]:
     """What the options ask of `serve`, TLS apart.
 
     Raises:
@@ -108,17 +100,13 @@ def _arguments(
 
         count, answer_metrics = metrics()
         hooks.append(count)
-    requests = list(site(options, answer_metrics, echo=handler is echo))
-    # Asked after the path, and lost when the handler is wrapped.
-    own = getattr(handler, "process_request", None)
-    if own is not None:
-        requests.append(own)
     if recorder is not None:
         hooks.append(recorder)
-        handler = recorder.handler(handler)
+    # The mode's is asked last: what it counts stays true until the connection is open.
+    requests = [*site(options, answer_metrics, echo=isinstance(mode, Echo)), mode.process_request]
     return {
         **_address(options),
-        "handler": _called(handler),
+        "handler": _called(mode),
         "process_request": all_of(*requests),
         "origins": origins_of(options),
         "subprotocols": subprotocols_of(options),
@@ -136,11 +124,11 @@ def _address(options: ServeOptions) -> dict[str, Any]:
     return {"host": options.host, "port": options.port}
 
 
-def _called(handler: Handler) -> Handler:
-    """*handler* without its ``process_request``, which would be asked twice."""
+def _called(mode: Mode) -> Handler:
+    """*mode* without its ``process_request``, which would be asked twice."""
 
     async def run(ws: WebSocket) -> None:
-        await handler(ws)
+        await mode(ws)
 
     return run
 
@@ -194,11 +182,8 @@ def url_of(server: Server, options: ServeOptions) -> str:
 # Stopping
 
 
-async def _stop_on_signal(
-    server: Server, signals: AsyncIterator[int], timeout: float, stopping: trio.Event
-) -> int:
-    """Drain at the first signal, or when *stopping*; at the next signal, wait no longer."""
-    await _first_of(partial(anext, signals), stopping.wait)
+async def _drain(server: Server, signals: AsyncIterator[int], timeout: float) -> int:
+    """Drain; at the next signal, wait no longer. Return the exit code."""
     count = len(server.connections)
     if count:
         say(f"closing {count} connection{'s' if count > 1 else ''}; once more to stop at once")

@@ -87,14 +87,16 @@ class HandlingOptions:
         Path | None,
         typer.Option(
             metavar="FILE.jsonl",
-            help="Send each client what a recording says was received, at its times.",
+            help="Send each client what a recording says was received, at its times, and close.",
             rich_help_panel=_HANDLING,
         ),
     ] = None
     shared: Annotated[
         bool,
         typer.Option(
-            "--shared", help="One process of --exec for all clients.", rich_help_panel=_PROCESSES
+            "--shared",
+            help="One process of --exec for all clients, each of whom hears all of it.",
+            rich_help_panel=_PROCESSES,
         ),
     ] = False
     binary: Annotated[
@@ -109,17 +111,22 @@ class HandlingOptions:
     pty: Annotated[
         bool,
         typer.Option(
-            "--pty", help="Give --exec a terminal of its own.", rich_help_panel=_PROCESSES
+            "--pty",
+            help="Give --exec a terminal: what it shows is text as it comes, and messages are "
+            "keys.",
+            rich_help_panel=_PROCESSES,
         ),
     ] = False
     max_processes: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
-            help="How many of --exec run at once; further clients are answered 503.",
+            help="How many of --exec run at once, by default 100; further clients are answered "
+            "503.",
+            show_default=False,
             rich_help_panel=_PROCESSES,
         ),
-    ] = 100
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,15 +322,17 @@ class ServeOptions(HTTPOptions):
         str | None,
         typer.Option(
             metavar="SECONDS[-SECONDS]",
-            help="Hold every message back for so long, or for a time drawn between the two.",
+            help="Hold every message to a client back for so long, or for a time drawn between "
+            "the two; their order stays.",
             rich_help_panel=_FAULTS,
         ),
     ] = None
     drop_after: Annotated[
         str | None,
         typer.Option(
-            metavar="N|SECONDS s",
-            help="Cut the TCP connection after so many messages, or seconds (5s).",
+            metavar="N|SECONDSs",
+            help="Cut the TCP connection once so many messages were sent, or more than that "
+            "received; or after seconds (5s).",
             rich_help_panel=_FAULTS,
         ),
     ] = None
@@ -343,8 +352,9 @@ class ServeOptions(HTTPOptions):
     stall: Annotated[
         str | None,
         typer.Option(
-            metavar="N|SECONDS s",
-            help="Stop reading for good after so many messages, or seconds (5s); 0: at once.",
+            metavar="N|SECONDSs",
+            help="Stop reading for good after so many messages, or seconds (5s); 0: at once. The "
+            "connection stays open.",
             rich_help_panel=_FAULTS,
         ),
     ] = None

@@ -1,0 +1,200 @@
+"""``trio-ws serve`` and its modes as real processes, with real signals and a real terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import trio_ws
+from tests.cli.handlers.test_exec import STUBBORN, connect, is_running, received
+
+from .test_commands import COMMAND, served
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORDED = '{"ts":1.0,"conn":"c1","type":"message","dir":"in","op":"text","data":"hello"}\n'
+APP = "async def greet(ws):\n    await ws.send('hello from here')\n"
+
+
+async def refused(*arguments: str, cwd: Path | None = None) -> tuple[int, str]:
+    """The exit code of a server that does not start, and what it said."""
+    result = await trio.run_process(
+        [*COMMAND, "serve", "--port", "0", *arguments],
+        check=False,
+        capture_stdout=True,
+        capture_stderr=True,
+        stdin=subprocess.DEVNULL,
+        cwd=cwd,
+    )
+    assert result.stdout == b""
+    return result.returncode, result.stderr.decode()
+
+
+async def test_broadcast() -> None:
+    async with served("--broadcast") as (_, url), connect(url) as one, connect(url) as two:
+        # Whoever has an answer to a ping has been let in.
+        await one.ping()
+        await two.ping()
+        await one.send("hello")
+        assert await two.receive() == "hello"
+
+
+async def test_exec_and_its_exit_status() -> None:
+    async with served("--exec", 'read line; echo "got $line"; exit 3') as (_, url):
+        async with connect(url) as ws:
+            await ws.send("x")
+            assert await received(ws) == (["got x"], 1011, "exit status 3")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("mode", [[], ["--shared"], ["--pty"]])
+async def test_a_signal_leaves_no_process_behind(number: signal.Signals, mode: list[str]) -> None:
+    async with served("--exec", STUBBORN, *mode) as (process, url):
+        async with connect(url) as ws:
+            pids = [int(pid) for pid in str(await ws.receive()).split()]
+            assert all(map(is_running, pids))
+            process.send_signal(number)
+            assert (await received(ws))[1] == 1001
+        assert await process.wait() == 0
+        assert not any(map(is_running, pids))
+
+
+async def test_a_second_signal_leaves_none_either() -> None:
+    async with served("--exec", STUBBORN) as (process, url):
+        async with connect(url) as ws:
+            pids = [int(pid) for pid in str(await ws.receive()).split()]
+            process.send_signal(signal.SIGTERM)
+            await received(ws)
+            process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 143
+        assert not any(map(is_running, pids))
+
+
+async def test_replay_and_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = tmp_path / "recorded.jsonl"
+    recording.write_text(RECORDED)
+    async with served("--replay", str(recording)) as (_, url), connect(url) as ws:
+        assert await received(ws) == (["hello"], 1000, "")
+    (tmp_path / "app.py").write_text(APP)
+    monkeypatch.chdir(tmp_path)
+    async with served("app:greet") as (_, url), connect(url) as ws:
+        assert await received(ws) == (["hello from here"], 1000, "")
+
+
+async def test_faults() -> None:
+    async with served("--reject", "503") as (_, url):
+        with pytest.raises(trio_ws.ConnectionRejected):
+            async with connect(url):
+                pass
+    async with served("--drop-after", "1") as (_, url), connect(url) as ws:
+        await ws.send("a")
+        assert await received(ws) == (["a"], 1006, "")
+
+
+async def test_what_makes_no_sense_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("\nraise RuntimeError('a bug')")
+    for arguments, complaint in [
+        (["--echo", "--broadcast"], "--echo and --broadcast exclude each other"),
+        (["--pty"], "give --exec as well"),
+        (["--replay", "nowhere"], "--replay nowhere: No such file"),
+        (["nowhere:greet"], "there is no module nowhere"),
+        (["broken:greet"], "broken.py, line 2)"),
+        (["--close-code", "1006"], "--close-code 1006"),
+    ]:
+        code, said = await refused(*arguments, cwd=tmp_path)
+        assert code == 2, said
+        assert complaint in said
+        assert said.count("\n") == 1
+
+
+async def test_interactive_with_pipes() -> None:
+    process = await trio.lowlevel.open_process(
+        [*COMMAND, "serve", "--port", "0", "--interactive"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdin.send_all(b"early\n")
+    url = (await _read_until(process.stdout, b"\n")).split()[1].decode()
+    async with connect(url) as ws:
+        assert await ws.receive() == "early"
+        await ws.send("hello")
+        assert await _read_until(process.stdout, b"\n") == b"<1: hello\n"
+        await process.stdin.send_all(b"last")
+        await process.stdin.aclose()
+        assert await received(ws) == (["last"], 1001, "")
+    assert await process.wait() == 0
+    await process.stdout.aclose()
+
+
+async def _read_until(stream: trio.abc.ReceiveStream, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        data += await stream.receive_some()
+    return data
+
+
+@pytest.mark.parametrize("signalled", [False, True])
+async def test_interactive_at_a_terminal_gives_it_back(signalled: bool) -> None:
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    before = termios.tcgetattr(slave)
+    process = await trio.lowlevel.open_process(
+        [*COMMAND, "serve", "--port", "0", "--interactive"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    fcntl.fcntl(master, fcntl.F_SETFL, os.O_NONBLOCK)
+    async with trio.lowlevel.FdStream(master) as terminal:
+        screen = b""
+
+        async def see(text: bytes) -> None:
+            nonlocal screen
+            while text not in screen:
+                screen += await terminal.receive_some()
+                if b"\x1b[6n" in screen:
+                    # Where is the cursor? A terminal answers that.
+                    screen = screen.replace(b"\x1b[6n", b"")
+                    await terminal.send_all(b"\x1b[1;1R")
+
+        await see(b"(Ctrl-C to stop)")
+        url = screen.partition(b"serving ")[2].split()[0].decode()
+        await see(b">")
+        async with connect(url) as ws:
+            await see(b"client 1 is there")
+            await ws.send("hello")
+            await see(b"<1: hello")
+            await terminal.send_all(b"@1 to you\r")
+            assert await ws.receive() == "to you"
+
+            async def press_ctrl_d() -> None:
+                # Between two prompts, the terminal takes it for the end of an empty line.
+                while True:
+                    await terminal.send_all(b"\x04")
+                    await trio.sleep(0.3)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(see, b"never")
+                if signalled:
+                    process.send_signal(signal.SIGTERM)
+                else:
+                    nursery.start_soon(press_ctrl_d)
+                assert (await received(ws))[1] == 1001
+                assert await process.wait() == 0
+                nursery.cancel_scope.cancel()
+        assert termios.tcgetattr(slave) == before
+    os.close(slave)
