@@ -69,7 +69,7 @@ def exit_code(error: BaseException, *, debug: bool = False) -> int:
       debug: show its traceback as well.
     """
     if debug:
-        traceback.print_exception(error)
+        _show_traceback(error)
     error = innermost(error)
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
@@ -87,22 +87,38 @@ _secrets: Final[set[str]] = set()
 
 def hide(secret: str) -> None:
     """Replace *secret* by ``***`` in everything that is said from now on."""
-    _secrets.add(secret)
+    if secret:
+        # What quotes it may have escaped it.
+        _secrets.update({secret, repr(secret)[1:-1], ascii(secret)[1:-1]})
+
+
+def redacted(text: str) -> str:
+    """*text* without the secrets."""
+    # Longest first: one may be part of another.
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def cleared(text: str) -> str:
     """*text* without the secrets, and without anything that a terminal would act upon."""
-    # Longest first: one may be part of another.
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in redacted(text))
 
 
 def say(text: str) -> None:
     """Tell the user something: on stderr, in one line, safe for a terminal."""
-    # Nobody may be reading stderr either.
-    with suppress(OSError):
-        print(f"trio-ws: {cleared(text)}", file=sys.stderr, flush=True)
+    _print_error(f"trio-ws: {cleared(text)}")
+
+
+def _show_traceback(error: BaseException) -> None:
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        _print_error(cleared(line))
+
+
+def _print_error(line: str) -> None:
+    # Nobody may be reading stderr either, or it may be closed.
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def innermost(error: BaseException) -> BaseException:
