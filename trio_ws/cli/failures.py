@@ -151,11 +151,19 @@ def _classify(error: BaseException) -> ExitCode:
         case ssl.SSLError():
             return ExitCode.TLS
         case OSError():
-            return ExitCode.CONNECT
+            return ExitCode.CONNECT if _alert_behind(error) is None else ExitCode.TLS
         case ConnectionClosed():
             return ExitCode.OK if error.reason.code in CLEAN_CODES else ExitCode.CLOSED
         case _:
             return ExitCode.INTERNAL
+
+
+def _alert_behind(error: BaseException) -> ssl.SSLError | None:
+    """What TLS has to say of a connection that was cut off: the server may not like this side."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__
+    return cause
 
 
 def status_of(error: BaseException) -> int | None:
@@ -180,6 +188,8 @@ def describe(error: BaseException) -> str:
             )
         case OSError(strerror=str(text)) if text:
             return text
+        case OSError() if (alert := _alert_behind(error)) is not None:
+            return f"{error}: {alert.reason or alert.strerror} (the server may want --cert)"
     if _classify(error) is ExitCode.INTERNAL and not isinstance(error, LocalFailure):
         return f"internal: {type(error).__name__}: {error} (--debug shows where)"
     return str(error) or type(error).__name__
