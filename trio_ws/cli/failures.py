@@ -189,7 +189,7 @@ def describe(error: BaseException) -> str:
         case OSError(strerror=str(text)) if text:
             return text
         case OSError() if (alert := _alert_behind(error)) is not None:
-            return f"{error}: {alert.reason or alert.strerror} (the server may want --cert)"
+            return f"{error}: {alert.strerror} (the server may want --cert)"
     if _classify(error) is ExitCode.INTERNAL and not isinstance(error, LocalFailure):
         return f"internal: {type(error).__name__}: {error} (--debug shows where)"
     return str(error) or type(error).__name__
