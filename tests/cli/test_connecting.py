@@ -61,7 +61,7 @@ def test_the_usual() -> None:
     assert options["address"] is None
     assert options["max_redirects"] == 0
     assert options["heartbeat"] is None
-    assert len(options["headers"]) == 0
+    assert not options["headers"]
 
 
 def test_what_is_handed_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,11 @@ import trio.testing
 
 from trio_ws import CloseReason, ConnectionClosedError, Headers, Request, Response
 from trio_ws._close import ClosedBy
-from trio_ws.cli import output as output_module
 from trio_ws.cli.failures import LocalFailure, Usage, hide, innermost
 from trio_ws.cli.options.client import Format
 from trio_ws.cli.output import Output, open_output
 from trio_ws.cli.render import Renderer
-from trio_ws.cli.status import Status
+from trio_ws.cli.status import Status, draw
 from trio_ws.cli.writer import Writer
 from trio_ws.instrumentation import (
     Connected,
@@ -333,7 +333,7 @@ class Screen:
 async def test_what_is_said_stands_above_a_prompt_on_the_same_terminal(
     terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(output_module.sys.stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     screen = Screen()
     async with open_output(client_options(), screen) as output:
         output.status.say("note\x1b")
@@ -346,8 +346,8 @@ async def test_what_is_said_stands_above_a_prompt_on_the_same_terminal(
 async def test_a_line_lives_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_output(client_options()) as output:
         assert output.status.draw is None
-    monkeypatch.setattr(output_module.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     async with open_output(client_options()) as output:
-        assert output.status.draw is output_module.draw
+        assert output.status.draw is draw
     async with open_output(client_options(quiet=True)) as output:
         assert output.status.draw is None

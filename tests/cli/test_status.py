@@ -10,7 +10,6 @@ import pytest
 import trio
 import trio.testing
 
-from trio_ws.cli import status as status_module
 from trio_ws.cli.failures import hide
 from trio_ws.cli.status import Status, draw
 from trio_ws.instrumentation import Waiting
@@ -126,5 +125,5 @@ def test_nobody_may_look(monkeypatch: pytest.MonkeyPatch) -> None:
         def flush(self) -> None:
             raise BrokenPipeError
 
-    monkeypatch.setattr(status_module.sys, "stderr", Gone())
+    monkeypatch.setattr("sys.stderr", Gone())
     draw("x")
