@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -115,10 +116,10 @@ async def test_send_prints_one_reply(
 ) -> None:
     async with serving(monkeypatch):
         for options, given, printed in (
-            (SendOptions(url=URL, message=("a", "b")), b"", b"a\n"),
-            (SendOptions(url=URL), b"a\nb\n", b"a\n"),
-            (SendOptions(url=URL, message=("a", "b"), count=2), b"", b"a\nb\n"),
-            (SendOptions(url=URL, message=("a", "b"), expect="b"), b"", b"a\nb\n"),
+            (SendOptions(url=URL, timeout=None, message=("a", "b")), b"", b"a\n"),
+            (SendOptions(url=URL, timeout=None), b"a\nb\n", b"a\n"),
+            (SendOptions(url=URL, timeout=None, message=("a", "b"), count=2), b"", b"a\nb\n"),
+            (SendOptions(url=URL, timeout=None, message=("a", "b"), expect="b"), b"", b"a\nb\n"),
         ):
             assert await converse(planned, run_send, options, given) == printed
 
@@ -153,20 +154,19 @@ async def test_what_came_before_a_refused_login_is_printed(
 
 
 def test_plans(planned: Planned) -> None:
-    run_client(client_options())
-    assert planned.plan.more is not None
-    assert planned.plan.linger == 2
-    run_client(client_options(listen_only=True))
-    assert planned.plan.more is None
-    assert planned.plan.linger == float("inf")
-    run_client(client_options(eof=AtEnd.KEEP))
-    assert planned.plan.linger == float("inf")
-    run_client(client_options(message=("a",), one=True, heartbeat="beat", heartbeat_every=5.0))
-    assert planned.plan.more is None
-    assert planned.plan.heartbeat == ("beat", 5)
-    assert planned.plan.goal.count == 1
-    run_client(client_options(count=3))
-    assert planned.plan.goal.count == 3
+    def plan(**changes: Any) -> Plan:
+        run_client(client_options(**changes))
+        return planned.plan
+
+    assert plan().more is not None
+    assert plan().linger == 2
+    assert plan(listen_only=True).more is None
+    assert plan(listen_only=True).linger == math.inf
+    assert plan(eof=AtEnd.KEEP).linger == math.inf
+    assert plan(message=("a",)).more is None
+    assert plan(heartbeat="beat", heartbeat_every=5.0).heartbeat == ("beat", 5)
+    assert plan(one=True).goal.count == 1
+    assert plan(count=3).goal.count == 3
 
 
 # At a terminal
