@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -12,6 +15,7 @@ from trio_ws.cli import app as app_module
 from trio_ws.cli import client, serve
 from trio_ws.cli.app import app, main
 from trio_ws.cli.failures import Usage
+from trio_ws.cli.options.client import ClientOptions, ListenOptions, SendOptions
 from trio_ws.cli.options.serve import ServeOptions
 
 if TYPE_CHECKING:
@@ -55,33 +59,44 @@ def test_a_key_needs_its_certificate(tmp_path: Path) -> None:
     assert "give --tls-cert as well" in str(result.exception)
 
 
-def test_client_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[client.ClientOptions] = []
-    monkeypatch.setattr(client, "run", given.append)
-    result = runner.invoke(app, ["client", "ws://x", "--linger", "0.5", "--max-size", "99"])
+@pytest.mark.parametrize(
+    ("command", "function", "kind"),
+    [
+        ("client", "run_client", ClientOptions),
+        ("send", "run_send", SendOptions),
+        ("listen", "run_listen", ListenOptions),
+    ],
+)
+def test_clients_hand_their_options_on(
+    command: str, function: str, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(client, function, given.append)
+    arguments = ["-1", "-H", "A: 1", "-H", "B: 2", "--retry-on", "4000", "--max-size", "99"]
+    result = runner.invoke(app, [command, "ws://x", *arguments])
     assert result.exit_code == 0, result.output
     assert given == [
-        client.ClientOptions(
-            url="ws://x",
-            compress=False,
-            max_size=99,
-            connect_timeout=10.0,
-            linger=0.5,
-            on_connect=(),
-            reconnect=False,
-            max_attempts=None,
-            max_delay=60.0,
-            ping_interval=20.0,
-            ping_timeout=20.0,
-        )
+        kind(url="ws://x", one=True, header=("A: 1", "B: 2"), retry_on="4000", max_size=99)
     ]
 
 
-@pytest.mark.parametrize("option", ["--max-attempts", "--max-delay"])
-def test_options_of_reconnecting_need_it(option: str) -> None:
-    result = runner.invoke(app, ["client", "ws://x", option, "3"])
-    assert result.exit_code == 2
-    assert "--reconnect" in result.output
+def test_messages_stand_behind_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(client, "run_client", given.append)
+    runner.invoke(app, ["client", "ws://x", "a", "--", "-b"])
+    assert given == [ClientOptions(url="ws://x", message=("a", "-b"))]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["client"], ["listen", "x", "message"], ["send", "x", "--linger", "1"]]
+)
+def test_what_a_command_does_not_take(arguments: list[str]) -> None:
+    assert runner.invoke(app, arguments).exit_code == 2
+
+
+def test_the_version_is_told() -> None:
+    result = runner.invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"trio-ws {version('trio-ws')}\n")
 
 
 def test_main_turns_failures_into_exit_codes(
@@ -105,3 +120,31 @@ def test_main_leaves_exits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_a_traceback_is_shown_where_it_is_asked_for(
+    by: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ConnectionRefusedError("nobody there")
+
+    monkeypatch.setattr(app_module, "app", fail)
+    if by == "option":
+        monkeypatch.setattr("sys.argv", ["trio-ws", "client", "ws://x", "--debug"])
+    else:
+        monkeypatch.setenv("TRIO_WS_DEBUG", "1")
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.startswith("Traceback")
+
+
+def test_closed_streams_are_replaced_by_the_null_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.setattr(app_module, "app", lambda: print("into the void"))
+    main()
+    assert sys.stdin.read() == ""
+    for name in ("stdin", "stdout", "stderr"):
+        assert getattr(sys, name).name == os.devnull
+        getattr(sys, name).close()

@@ -1,173 +1,377 @@
-"""``trio-ws client``, in process; with real pipes in tests/e2e."""
+"""``trio-ws client``, ``send`` and ``listen``, in process; with real processes in tests/e2e."""
 
 from __future__ import annotations
 
+import math
 import os
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+import signal
+import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 import trio_ws
 from trio_ws.cli import client
-from trio_ws.cli.client import ClientOptions
-from trio_ws.cli.failures import Usage
-from trio_ws.cli.heartbeats import heartbeat_of
+from trio_ws.cli.client import (
+    interruptible,
+    is_interactive,
+    run_client,
+    run_listen,
+    run_send,
+)
+from trio_ws.cli.failures import Interrupted, TimedOut, Unmet, Usage, innermost
+from trio_ws.cli.jsonlines import decode
+from trio_ws.cli.options.client import AtEnd, Format, ListenOptions, SendOptions
+from trio_ws.cli.output import open_output
+
+from ..network import URL, echo, install
+from .helpers import client_options, fed, read_available, redirected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Callable
+    from pathlib import Path
+
+    from trio.testing import MockClock
 
     from trio_ws import WebSocket
-
-OPTIONS = ClientOptions(
-    url="",
-    compress=True,
-    max_size=1 << 20,
-    connect_timeout=10,
-    linger=0.1,
-    on_connect=(),
-    reconnect=False,
-    max_attempts=None,
-    max_delay=0.01,
-    ping_interval=20,
-    ping_timeout=20,
-)
+    from trio_ws.cli.conversation import Plan
 
 
-async def echo(ws: WebSocket) -> None:
-    async for message in ws:
-        await ws.send(message)
+class Planned:
+    """What a command would run."""
+
+    options: Any = None
+    plan: Plan
+    prompt: Any = None
 
 
-@contextmanager
-def redirected(descriptor: int, target: int) -> Iterator[None]:
-    saved = os.dup(descriptor)
-    os.dup2(target, descriptor)
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Planned:
+    """Commands make plans, and do not run them."""
+    made = Planned()
+
+    def run(main: Any, options: Any, plan: Plan, prompt: Any) -> None:
+        made.options, made.plan, made.prompt = options, plan, prompt
+
+    monkeypatch.setattr("trio_ws.cli.client.trio.run", run)
+    return made
+
+
+async def converse(
+    planned: Planned, command: Callable[[Any], None], options: Any, given: bytes = b""
+) -> bytes:
+    """What the command prints."""
+    reading, writing = os.pipe()
     try:
-        yield
-    finally:
-        os.dup2(saved, descriptor)
-        os.close(saved)
-
-
-async def converse(given: bytes, handler: Any = echo, **changes: Any) -> bytes:
-    """The client's output for an input, against a server of ours."""
-    stdin, feed = os.pipe()
-    output, stdout = os.pipe()
-    os.write(feed, given)
-    os.close(feed)
-    with redirected(0, stdin), redirected(1, stdout):
-        async with trio.open_nursery() as nursery:
-            server = await nursery.start(partial(trio_ws.serve, handler, "127.0.0.1", 0))
-            options = replace(OPTIONS, url=f"ws://127.0.0.1:{server.port}", **changes)
+        with fed(given), redirected(1, writing):
+            command(options)
             try:
-                await client._connect(options)
-            finally:
-                nursery.cancel_scope.cancel()
-                for descriptor in (stdin, stdout):
-                    os.close(descriptor)
-    async with trio.lowlevel.FdStream(output) as pipe:
-        return b"".join([bytes(piece) async for piece in pipe])
+                await client._main(planned.options, planned.plan, None)
+            except BaseExceptionGroup as group:
+                raise innermost(group) from None
+        return read_available(reading)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@asynccontextmanager
+async def serving(monkeypatch: pytest.MonkeyPatch, handler: Any = echo) -> AsyncGenerator[Any]:
+    network = install(monkeypatch)
+    async with network.served(handler):
+        yield network
+
+
+# Commands
+
+
+async def test_lines_become_messages_and_messages_lines(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with serving(monkeypatch):
+        assert await converse(planned, run_client, client_options(), b"a\n\nb") == b"a\n\nb\n"
+
+
+async def test_messages_and_files_are_sent_in_order(
+    planned: Planned,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("c\nd\n")
+    options = client_options(
+        on_connect=("0",), message=("a", "b"), file=(str(file), "-"), delay=1.0
+    )
+    async with serving(monkeypatch):
+        printed = await converse(planned, run_client, options, b"e\n")
+    assert printed.split() == [b"0", b"a", b"b", b"c", b"d", b"e"]
+
+
+async def test_send_prints_one_reply(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with serving(monkeypatch):
+        for options, given, printed in (
+            (SendOptions(url=URL, timeout=None, message=("a", "b")), b"", b"a\n"),
+            (SendOptions(url=URL, timeout=None), b"a\nb\n", b"a\n"),
+            (SendOptions(url=URL, timeout=None, message=("a", "b"), count=2), b"", b"a\nb\n"),
+            (SendOptions(url=URL, timeout=None, message=("a", "b"), expect="b"), b"", b"a\nb\n"),
+        ):
+            assert await converse(planned, run_send, options, given) == printed
+
+
+async def test_listen_prints_what_comes(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def greet(ws: WebSocket) -> None:
+        await ws.send(f"hello {await ws.receive()!s}")
+
+    async with serving(monkeypatch, greet):
+        options = ListenOptions(url=URL, on_connect=("me",), ping_interval=0)
+        assert await converse(planned, run_listen, options, b"never") == b"hello me\n"
+
+
+async def test_what_came_before_a_refused_login_is_printed(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def refuse(ws: WebSocket) -> None:
+        await ws.send("you are banned")
+        await ws.aclose(4003)
+
+    reading, writing = os.pipe()
+    async with serving(monkeypatch, refuse):
+        run_listen(ListenOptions(url=URL, on_connect=("me",) * 3))
+        with redirected(1, writing), pytest.raises(BaseExceptionGroup) as caught:
+            await client._main(planned.options, planned.plan, None)
+    assert isinstance(innermost(caught.value), trio_ws.ConnectionClosedError)
+    assert read_available(reading) == b"you are banned\n"
+    os.close(reading)
+    os.close(writing)
+
+
+def test_plans(planned: Planned) -> None:
+    def plan(**changes: Any) -> Plan:
+        run_client(client_options(**changes))
+        return planned.plan
+
+    assert plan().more is not None
+    assert plan().linger == 2
+    assert plan(listen_only=True).more is None
+    assert plan(listen_only=True).linger == math.inf
+    assert plan(eof=AtEnd.KEEP).linger == math.inf
+    assert plan(message=("a",)).more is None
+    assert plan(heartbeat="beat", heartbeat_every=5.0).heartbeat == ("beat", 5)
+    assert plan(one=True).goal.count == 1
+    assert plan(count=3).goal.count == 3
+
+
+# At a terminal
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_at_a_terminal_there_is_a_prompt(planned: Planned) -> None:
+    run_client(client_options(history=False))
+    assert planned.prompt is not None
+    for changes in (
+        {"listen_only": True},
+        {"file": ("-",)},
+        {"format": Format.RAW},
+        {"format": Format.JSONL},
+    ):
+        assert not is_interactive(client_options(**changes))
+
+
+@pytest.mark.usefixtures("terminal")
+async def test_it_has_an_output_of_its_own(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    talked: list[WebSocket] = []
+
+    class Prompted:
+        @asynccontextmanager
+        async def open(self) -> AsyncGenerator[Any]:
+            async with open_output(client_options()) as output:
+                yield output
+
+        async def talk(self, ws: WebSocket) -> None:
+            talked.append(ws)
+
+    async with serving(monkeypatch):
+        run_client(client_options(history=False))
+        await client._main(planned.options, planned.plan, Prompted())  # type: ignore[arg-type]
+    assert len(talked) == 1
+
+
+@pytest.mark.usefixtures("terminal")
+def test_send_does_not_wait_for_somebody_to_type() -> None:
+    with pytest.raises(Usage, match="there is nothing to send"):
+        run_send(SendOptions(url=URL))
+
+
+# What makes no sense
 
 
 @pytest.mark.parametrize(
-    ("given", "printed"),
+    ("changes", "complaint"),
     [
-        (b"a\nb\n", b"a\nb\n"),
-        (b"no newline", b"no newline\n"),
-        (b"", b""),
-        ("κόσμε\n\nend".encode(), "κόσμε\n\nend\n".encode()),
+        ({"format": Format.RAW, "timestamps": True}, "--timestamps has no place in it"),
+        ({"retry_max": 1.0}, "give --reconnect as well"),
+        ({"on_connect": ("a", "\udcff")}, "--on-connect is not UTF-8 text"),
+        ({"heartbeat": "\udcff"}, "--heartbeat is not UTF-8 text"),
+        ({"message": ("a", "\udcff")}, "message 2 is not UTF-8 text"),
+        ({"file": ("/nowhere",)}, "--file: cannot read /nowhere: No such file"),
+        ({"file": ("/",)}, "--file: cannot read /: Is a directory"),
     ],
 )
-async def test_lines_become_messages_and_messages_lines(given: bytes, printed: bytes) -> None:
-    assert await converse(given) == printed
+def test_what_makes_no_sense_is_said_before_anybody_connects(
+    changes: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(Usage, match=complaint):
+        run_client(client_options(listen_only=True, **changes))
 
 
-async def test_binary_messages_are_printed_as_they_are() -> None:
-    async def send_binary(ws: WebSocket) -> None:
-        await ws.send(b"\x00\xff")
+def test_trio_is_run() -> None:
+    with fed(b""), pytest.raises(BaseExceptionGroup) as caught:
+        run_client(client_options(url="ftp://x"))
+    assert isinstance(innermost(caught.value), trio_ws.InvalidURL)
 
-    assert await converse(b"", send_binary) == b"\x00\xff\n"
+
+def test_a_named_pipe_is_not_opened_to_look_at_it(planned: Planned, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    run_client(client_options(file=(str(fifo),)))
+    assert len(planned.plan.given) == 1
 
 
-async def test_input_that_is_not_text_is_named() -> None:
+# The end
+
+
+# The clock does not jump by itself: it would not wait for the thread that writes.
+
+
+async def test_time_runs_out(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, tmp_path: Path
+) -> None:
+    async def wait(ws: WebSocket) -> None:
+        await ws.receive()
+        mock_clock.jump(5)
+        await trio.sleep_forever()
+
+    record = tmp_path / "it.jsonl"
+    async with serving(monkeypatch, wait):
+        options = client_options(message=("a",), timeout=5.0, record=record)
+        with pytest.raises(TimedOut, match="not done within 5 s"):
+            await converse(planned, run_client, options)
+    entries = list(decode(record.read_bytes().splitlines(), "it"))
+    assert [entry.type for entry in entries] == ["open", "message", "close", "error"]
+    assert entries[-1].reason == "not done within 5 s"
+
+
+async def test_what_went_wrong_is_recorded(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, tmp_path: Path
+) -> None:
+    record = tmp_path / "it.jsonl"
+    network = install(monkeypatch)
+    network.down = ConnectionRefusedError(111, "nobody there")
+    with pytest.raises(ConnectionRefusedError):
+        await converse(planned, run_client, client_options(record=record))
+    (entry,) = decode(record.read_bytes().splitlines(), "it")
+    assert (entry.type, entry.reason) == ("error", "nobody there")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_signals_end_it(number: signal.Signals, code: int) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
-        await converse(b"fine\n\xff\n")
-    assert caught.group_contains(Usage, match="line 2 of the input is not UTF-8")
+        async with interruptible():
+            signal.raise_signal(number)
+            await trio.sleep_forever()
+    error = innermost(caught.value)
+    assert isinstance(error, Interrupted)
+    assert error.code == code
 
 
-async def test_a_server_that_closes_ends_the_input() -> None:
-    async def close(ws: WebSocket) -> None:
-        await ws.aclose(4000, "enough")
-
-    with pytest.raises(BaseExceptionGroup) as caught:
-        await converse(b"a\n" * 100_00, close)
-    assert caught.group_contains(trio_ws.ConnectionClosedError)
+async def test_without_signals_nothing_happens() -> None:
+    async with interruptible():
+        await trio.lowlevel.checkpoint()
 
 
-async def test_first_messages_come_first() -> None:
-    assert await converse(b"c\n", on_connect=("a", "b")) == b"a\nb\nc\n"
+async def test_an_interruption_is_no_error_in_the_recording(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, tmp_path: Path
+) -> None:
+    async def interrupt(ws: WebSocket) -> None:
+        await ws.receive()
+        signal.raise_signal(signal.SIGINT)
+        await trio.sleep_forever()
+
+    record = tmp_path / "it.jsonl"
+    async with serving(monkeypatch, interrupt):
+        with pytest.raises(Interrupted):
+            await converse(planned, run_client, client_options(message=("a",), record=record))
+    types = [entry.type for entry in decode(record.read_bytes().splitlines(), "it")]
+    assert types == ["open", "message", "close"]
 
 
-async def test_reconnecting_says_how_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+# Staying connected
+
+
+async def test_it_goes_on_across_reconnects(
+    planned: Planned,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     served = 0
 
     async def handler(ws: WebSocket) -> None:
         nonlocal served
         served += 1
-        await ws.send(f"{served}: {await ws.receive()!r}")
+        await ws.send(f"{served}: {await ws.receive()!s}")
         await ws.aclose(1013 if served == 1 else 1000, "later\x1b")
 
-    printed = await converse(b"", handler, on_connect=("log in",), reconnect=True, linger=10)
-    assert printed == b"1: 'log in'\n2: 'log in'\n"
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[1] for line in lines] == [
+    async with serving(monkeypatch, handler):
+        options = client_options(reconnect=True, on_connect=("log in",), listen_only=True)
+        printed = await converse(planned, run_client, options)
+    assert printed == b"1: log in\n2: log in\n"
+    lines = [line.removeprefix("trio-ws: ") for line in capsys.readouterr().err.splitlines()]
+    assert [line.partition(" ")[0] for line in lines] == [
         "connected",
         "connection",
         "attempt",
         "connected",
-        "connection",
+        "closed",
     ]
     assert r"1013 (try again later) 'later\x1b', closed by the peer" in lines[1]
 
 
-async def test_giving_up_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    async def handler(ws: WebSocket) -> None:
-        await ws.aclose(4000)
+async def test_a_server_that_is_done_before_anything_was_said(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def done(ws: WebSocket) -> None:
+        await ws.aclose(1000)
 
-    with pytest.raises(BaseExceptionGroup) as caught:
-        await converse(b"", handler, reconnect=True, linger=10)
-    assert caught.group_contains(trio_ws.GaveUp, depth=2)
-
-
-@pytest.mark.parametrize(("interval", "timeout"), [(0, 1), (1, 0)])
-def test_nought_is_no_heartbeat(interval: float, timeout: float) -> None:
-    assert heartbeat_of(interval, timeout) is None
-
-
-def test_a_terminal_gets_no_control_characters() -> None:
-    assert client._escaped(b"a\x1b[2J\tb\xff\n") == b"a\\x1b[2J\tb\\xff\n"
+    async with serving(monkeypatch, done):
+        options = client_options(reconnect=True, on_connect=("x" * 1000,) * 100, listen_only=True)
+        assert await converse(planned, run_client, options) == b""
+        with pytest.raises(Unmet):
+            options = client_options(
+                reconnect=True, on_connect=("x" * 1000,) * 100, listen_only=True, one=True
+            )
+            await converse(planned, run_client, options)
 
 
-async def test_output_to_a_terminal_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[bytes] = []
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(client, "_write_output", written.append)
-    await client._print("a\x07")
-    assert written == [b"a\\x07\n"]
-
-
-def test_a_closed_standard_input_is_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(descriptor: int, size: int) -> bytes:
-        raise OSError(9, "Bad file descriptor")
-
-    monkeypatch.setattr("os.read", fail)
-    assert client._read_input() == b""
-
-
-def test_run_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(trio_ws.InvalidURL):
-        client.run(replace(OPTIONS, url="nonsense", compress=False))
+async def test_giving_up_is_an_error(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with serving(monkeypatch, lambda ws: ws.aclose(4000)):
+        with pytest.raises(trio_ws.GaveUp):
+            await converse(planned, run_client, client_options(reconnect=True, listen_only=True))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,68 +13,13 @@ import pytest
 import trio
 
 from ..requirements import require_tool
-from .test_commands import COMMAND, client
+from .processes import Running, free_port, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
 
-QUICK = ["--reconnect", "--max-delay", "0.2"]
+QUICK = ["--reconnect", "--retry-max", "0.2"]
 WATCHFUL = ["--ping-interval", "1", "--ping-timeout", "1"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Running:
-    """A process whose lines are waited for."""
-
-    def __init__(self, process: trio.Process) -> None:
-        self.process = process
-        self._rest: dict[str, bytes] = {"stdout": b"", "stderr": b""}
-
-    async def line(self, channel: str = "stdout") -> str:
-        """The next line of standard output, or of ``"stderr"``."""
-        pipe = getattr(self.process, channel)
-        while b"\n" not in self._rest[channel]:
-            data = await pipe.receive_some()
-            assert data, f"ended after {self._rest[channel]!r}"
-            self._rest[channel] += data
-        line, _, self._rest[channel] = self._rest[channel].partition(b"\n")
-        return line.decode()
-
-    async def said(self) -> str:
-        """The next line of standard error, without the command's name."""
-        return (await self.line("stderr")).removeprefix("trio-ws: ")
-
-    async def type(self, line: str) -> None:
-        assert self.process.stdin is not None
-        await self.process.stdin.send_all(line.encode() + b"\n")
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-
-@asynccontextmanager
-async def running(*arguments: str, prefix: Sequence[str] = ()) -> AsyncGenerator[Running]:
-    process = await trio.lowlevel.open_process(
-        [*prefix, *COMMAND, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield Running(process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            assert pipe is not None
-            await trio.aclose_forcefully(pipe)
 
 
 @asynccontextmanager
@@ -139,23 +82,6 @@ async def test_a_client_that_is_silent_but_alive_is_noticed() -> None:
         assert "no sign of life for" in await server.line("stderr")
         person.signal(signal.SIGCONT)
         assert await person.process.wait() == 7
-
-
-async def test_giving_up_has_the_exit_code_of_its_cause() -> None:
-    url = f"ws://127.0.0.1:{free_port()}"
-    code, output, said = await client(url, *QUICK, "--max-attempts", "2")
-    assert (code, output) == (3, b"")
-    assert said.splitlines()[-1].startswith(f"trio-ws: error: {url}/: 2 attempts failed")
-    code, _, said = await client("nonsense", "--reconnect")
-    assert (code, said.count("\n")) == (2, 1)
-
-
-async def test_interrupting_a_wait() -> None:
-    url = f"ws://127.0.0.1:{free_port()}"
-    async with running("client", url, "--reconnect") as person:
-        assert (await person.said()).startswith("attempt 2 in")
-        person.signal(signal.SIGINT)
-        assert await person.process.wait() == 130
 
 
 # A cable that is pulled

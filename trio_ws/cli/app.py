@@ -6,6 +6,7 @@ completion stay quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -195,6 +196,7 @@ def bench(options: BenchOptions) -> None:
 
 def main() -> None:
     """The console script's entry point."""
+    _replace_closed_streams()
     try:
         app()
     except BaseException as error:
@@ -203,4 +205,16 @@ def main() -> None:
         from .failures import exit_code
 
         # Looked for by hand: what goes wrong may do so before options are read.
-        sys.exit(exit_code(error, debug="--debug" in sys.argv))
+        debug = "--debug" in sys.argv or os.environ.get("TRIO_WS_DEBUG", "0") not in {"", "0"}
+        sys.exit(exit_code(error, debug=debug))
+
+
+def _replace_closed_streams() -> None:
+    """Put the null device where standard input, output or error are closed, as in ``<&-``.
+
+    Else the next file or socket would take the number, and be read from or written to.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # In order: each gets the lowest number that is free, which is its own.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 import signal
+import stat
 import sys
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from .._client import connect
+from .._errors import ConnectionClosedOK
 from .._keep_connected import keep_connected
 from .._url import parse_url
 from .connecting import complete_url, destination_of
@@ -27,6 +29,7 @@ from .reconnecting import Classification, backoff_of, check_reconnect, offline_o
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from io import FileIO
 
     from .._websocket import WebSocket
     from .conversation import Messages
@@ -98,14 +101,17 @@ def _plan(
     count = 1 if options.one else options.count
     if count is None and options.expect is None:
         count = usual_count
-    beats = (options.heartbeat, options.heartbeat_every)
+    # Where one connection follows another, each is begun so: see `_connected`.
+    begins = bool(options.on_connect) and not options.reconnect
+    first = [partial(_each, options.on_connect)] if begins else []
+    beat = None if options.heartbeat is None else (options.heartbeat, options.heartbeat_every)
     return Plan(
         goal=Goal.of(count, options.expect),
-        given=given,
+        given=[*first, *given],
         more=more,
         linger=linger,
         delay=delay,
-        heartbeat=None if beats[0] is None else (beats[0], beats[1]),
+        heartbeat=beat,
     )
 
 
@@ -124,8 +130,7 @@ def _given(options: SendingOptions) -> Sources:
         if name == _STANDARD_INPUT:
             sources.append(partial(_from_stdin, options))
         else:
-            # What is wrong with it is said now, not when it is its turn.
-            _open_file(name).close()
+            _check_file(name)
             sources.append(partial(_from_file, name, options))
     return sources
 
@@ -140,7 +145,8 @@ def _from_stdin(options: SendingOptions) -> Messages:
 
 
 async def _from_file(name: str, options: SendingOptions) -> Messages:
-    with _open_file(name) as file:
+    # Opening a named pipe takes until somebody writes to it.
+    with await trio.to_thread.run_sync(_open_file, name, abandon_on_cancel=True) as file:
         async with aclosing(_messages(partial(file.read, _READ_SIZE), name, options)) as messages:
             async for message in messages:
                 yield message
@@ -151,9 +157,19 @@ def _messages(read: Callable[[], bytes], name: str, options: SendingOptions) -> 
     return messages_of(read, name, encoding, options.split or encoding.usual_split)
 
 
-def _open_file(name: str) -> BinaryIO:
+def _check_file(name: str) -> None:
+    """Say now what is wrong with it, not when it is its turn."""
+    with suppress(OSError):
+        if stat.S_ISFIFO(os.stat(name).st_mode):
+            # Who writes to it would take this for its reader.
+            return
+    _open_file(name).close()
+
+
+def _open_file(name: str) -> FileIO:
     try:
-        return open(name, "rb")
+        # Without a buffer, whose lock an abandoned read would hold.
+        return open(name, "rb", buffering=0)
     except OSError as error:
         raise Usage(f"--file: cannot read {name}: {error.strerror}") from None
 
@@ -165,21 +181,38 @@ def _run(options: ReconnectOptions, plan: Plan, prompt: Prompt | None = None) ->
     if options.timestamps and options.format is Format.RAW:
         raise Usage("--format raw is the payload and no more: --timestamps has no place in it")
     check_reconnect(options)
+    _check_texts(options)
     trio.run(_main, options, plan, prompt)
+
+
+def _check_texts(options: ReconnectOptions) -> None:
+    for option, texts in (
+        ("--on-connect", options.on_connect),
+        ("--heartbeat", [options.heartbeat or ""]),
+    ):
+        for text in texts:
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise Usage(f"{option} is not UTF-8 text") from None
 
 
 async def _main(options: ReconnectOptions, plan: Plan, prompt: Prompt | None) -> None:
     seconds = math.inf if options.timeout is None else options.timeout
+    late = TimedOut(f"not done within {seconds:g} s")
     async with interruptible():
         with trio.move_on_after(seconds) as scope:
-            if prompt is None:
-                async with open_output(options) as output:
-                    await _converse(options, plan, output)
-            else:
-                async with prompt.open() as output:
+            async with open_output(options) if prompt is None else prompt.open() as output:
+                try:
                     await _converse(options, plan, output, prompt)
+                except BaseException as error:
+                    if scope.cancel_called:
+                        output.failed(late)
+                    elif isinstance(error, Exception):
+                        output.failed(error)
+                    raise
         if scope.cancelled_caught:
-            raise TimedOut(f"not done within {seconds:g} s")
+            raise late
 
 
 @asynccontextmanager
@@ -205,9 +238,9 @@ async def _converse(
         async with _connected(options, output) as ws:
             talk = None if prompt is None else partial(prompt.talk, ws)
             await Conversation(ws, plan, output, talk).run()
-    except Exception as error:
-        output.failed(error)
-        raise
+    except ConnectionClosedOK:
+        # The server was done before the conversation could begin.
+        plan.goal.check()
 
 
 @asynccontextmanager
@@ -231,5 +264,4 @@ async def _connected(options: ReconnectOptions, output: Output) -> AsyncGenerato
             yield kept
     else:
         async with connect(destination.url, hooks=[output.tell], **destination.options) as ws:
-            await send_first(ws)
             yield ws

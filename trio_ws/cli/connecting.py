@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 from .._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, ConnectOptions
 from .._settings import Compression
 from .._url import Target, parse_url
+from ..protocol.handshake import ClientHandshake
 from ..protocol.http import Headers
 from .failures import Usage, hide
 from .heartbeats import heartbeat_of
-from .secrets import read_lines, read_secret
+from .secrets import read_lines, read_secret, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 _MAX_REDIRECTS: Final = 10
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:(//|/)|w(s|ss)\+unix:", re.IGNORECASE)
-_RESOLVE: Final = re.compile(r"([^:\[\]]+|\[[^\]]+\]):(\d+):([^\[\]]+|\[[^\]]+\])")
+_RESOLVE: Final = re.compile(r"([^:\[\]]+|\[[^\]]+\]):([0-9]+):([^\[\]]+|\[[^\]]+\])")
+#: Names of headers, and of what stands in a query, whose values are nobody's business.
+_SENSITIVE: Final = re.compile(r"auth|cookie|token|secret|passw|api[-_]?key", re.IGNORECASE)
+_QUERY_MEMBER: Final = re.compile(r"[?&]([^=&#]*)=([^&#]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,16 @@ def destination_of(options: ConnectionOptions) -> Destination:
       Usage: another option does not; the message names it.
     """
     url = complete_url(options.url)
+    _hide_what_is_secret_in(url)
     target = parse_url(url)
-    if target.userinfo is not None and target.userinfo[1]:
-        hide(target.userinfo[1])
+    if target.userinfo is not None:
+        _hide_credentials(*target.userinfo)
+    headers = _headers(options, target)
+    _check_request(options, target, headers)
     return Destination(
         url,
         {
-            "headers": _headers(options, target),
+            "headers": headers,
             "origin": options.origin,
             "subprotocols": options.subprotocol,
             "compression": Compression() if options.compress else None,
@@ -76,6 +83,21 @@ def complete_url(given: str) -> str:
     return f"ws://{given}"
 
 
+def _check_request(options: ConnectionOptions, target: Target, headers: Headers) -> None:
+    """See whether it can be asked for, before anybody is dialled."""
+    try:
+        ClientHandshake(
+            host=target.host_header,
+            target=target.resource,
+            headers=headers,
+            origin=options.origin,
+            subprotocols=options.subprotocol,
+            limits=DEFAULT_LIMITS,
+        ).request_bytes()
+    except ValueError as error:
+        raise Usage(f"--header, --origin or --subprotocol: {error}") from None
+
+
 # Headers and credentials
 
 
@@ -88,40 +110,55 @@ def _headers(options: ConnectionOptions, target: Target) -> Headers:
     if options.bearer is not None:
         token = read_secret(options.bearer, "--bearer")
         pairs.append(("Authorization", f"Bearer {token}"))
-    try:
-        headers = Headers(pairs)
-    except ValueError as error:
-        raise Usage(f"--header: {error}") from None
+    headers = Headers(pairs)
     if len(headers.get_all("authorization")) > 1:
         raise Usage("Authorization is given twice: by --header, --auth or --bearer")
     return headers
 
 
 def _given_headers(options: ConnectionOptions) -> Iterator[tuple[str, str]]:
-    for given in options.header:
-        lines = read_lines(given[1:], "--header") if given.startswith("@") else [given]
-        for line in lines:
-            yield _parse_header(line)
+    for number, given in enumerate(options.header, 1):
+        if given.startswith("@"):
+            for line_number, line in enumerate(read_lines(given[1:], "--header"), 1):
+                yield _parse_header(line, f"--header: line {line_number} of {given[1:]}")
+        else:
+            yield _parse_header(given, f"--header: number {number}")
 
 
-def _parse_header(line: str) -> tuple[str, str]:
+def _parse_header(line: str, where: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
-    if not colon or not name.strip():
-        raise Usage(f"--header {line!r}: a header is written 'Name: value'")
-    value = value.strip()
-    if name.strip().lower() in {"authorization", "cookie", "proxy-authorization"}:
+    name, value = name.strip(), value.strip()
+    if not colon or not name:
+        # It is not repeated: it may be a secret.
+        raise Usage(f"{where} is not written 'Name: value'")
+    if _SENSITIVE.search(name):
         hide(value)
-    return name.strip(), value
+        # Without the scheme before it: the peer may quote it.
+        hide(value.rpartition(" ")[2])
+    return name, value
 
 
 def _basic_credentials(given: str, target: Target) -> str:
-    user, colon, password = read_secret(given, "--auth").partition(":")
+    user, colon, password = read_value(given, "--auth").partition(":")
     if not colon:
         password = _ask_password(user, target)
+    return _hide_credentials(user, password)
+
+
+def _hide_credentials(user: str, password: str) -> str:
+    """What stands for them in a header."""
+    # A command line may hold bytes that are not UTF-8; they go as they are.
+    pair = f"{user}:{password}".encode(errors="surrogateescape")
+    credentials = base64.b64encode(pair).decode()
     hide(password)
-    credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
     hide(credentials)
     return credentials
+
+
+def _hide_what_is_secret_in(url: str) -> None:
+    for name, value in _QUERY_MEMBER.findall(url):
+        if _SENSITIVE.search(name):
+            hide(value)
 
 
 def _ask_password(user: str, target: Target) -> str:

@@ -36,7 +36,7 @@ class Plan:
       goal: what is waited for.
       given: what is sent in any case, in order.
       more: what is sent after that, until it ends or the goal is reached.
-      delay: seconds after each message.
+      delay: seconds between two messages.
       linger: quiet seconds after the last message that was sent or came, until it is over;
         infinite: until the server closes. Where there is a goal, only that is waited for.
       heartbeat: sent again and again, and the seconds between.
@@ -73,7 +73,9 @@ class Conversation:
         self._talk = talk
         #: Ends the receiving when it is over.
         self._listening = trio.CancelScope()
+        self._is_showing = False
         self._given_sent = False
+        self._has_sent = False
         self._input_ended = False
         self._bad_input: Usage | None = None
 
@@ -105,16 +107,27 @@ class Conversation:
                 # What comes beyond the goal, while there is something to be sent, is nobody's.
                 if not goal.is_reached:
                     goal.count_in(message)
-                    await self._output.received(message)
+                    await self._show(message)
                 self._look_whether_it_is_over()
+
+    async def _show(self, message: str | bytes) -> None:
+        # It is quiet when nothing comes, not when nobody reads what came.
+        self._is_showing = True
+        self._listening.deadline = math.inf
+        try:
+            await self._output.received(message)
+        finally:
+            self._is_showing = False
 
     def _look_whether_it_is_over(self) -> None:
         goal = self._plan.goal
-        if self._bad_input is not None:
-            self._listening.deadline = trio.current_time() + min(self._plan.linger, _LINGER_AT_MOST)
-        elif goal.is_reached:
-            if self._given_sent:
+        if self._is_showing:
+            return
+        if goal.is_reached:
+            if self._given_sent or self._bad_input is not None:
                 self._listening.cancel()
+        elif self._bad_input is not None:
+            self._listening.deadline = trio.current_time() + min(self._plan.linger, _LINGER_AT_MOST)
         elif self._input_ended and not goal.is_set:
             self._listening.deadline = trio.current_time() + self._plan.linger
 
@@ -136,20 +149,26 @@ class Conversation:
             # What was sent before is answered first.
             self._bad_input = error
         except _ENDED:
-            # Whoever receives says why; while it has not ended, it is for want of a connection.
-            if self._ws.close_reason is None:
+            # Whoever receives says why, once what came before is shown.
+            if self._is_for_want_of_a_connection:
                 raise
             return
         self._input_ended = True
         self._look_whether_it_is_over()
 
+    @property
+    def _is_for_want_of_a_connection(self) -> bool:
+        """Whether nothing has ended, and there will be another."""
+        return isinstance(self._ws, ReconnectingWebSocket) and self._ws.close_reason is None
+
     async def _send_all(self, messages: Messages) -> None:
         async with aclosing(messages):
             async for message in messages:
-                await self._ws.send(message)
-                await self._output.sent(message)
-                if self._plan.delay:
+                if self._has_sent and self._plan.delay:
                     await trio.sleep(self._plan.delay)
+                await self._ws.send(message)
+                self._has_sent = True
+                await self._output.sent(message)
 
     async def _send_heartbeats(self, message: str, interval: float) -> None:
         while True:
@@ -160,7 +179,7 @@ class Conversation:
                 await self._ws.send(message)
             except _ENDED:
                 # As above. While there is no connection, there is nothing to keep alive.
-                if self._ws.close_reason is not None:
+                if not self._is_for_want_of_a_connection:
                     return
             else:
                 await self._output.sent(message)

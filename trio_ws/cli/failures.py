@@ -69,7 +69,7 @@ def exit_code(error: BaseException, *, debug: bool = False) -> int:
       debug: show its traceback as well.
     """
     if debug:
-        traceback.print_exception(error)
+        _show_traceback(error)
     error = innermost(error)
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
@@ -87,7 +87,9 @@ _secrets: Final[set[str]] = set()
 
 def hide(secret: str) -> None:
     """Replace *secret* by ``***`` in everything that is said from now on."""
-    _secrets.add(secret)
+    if secret:
+        # What quotes it may have escaped it.
+        _secrets.update({secret, repr(secret)[1:-1], ascii(secret)[1:-1]})
 
 
 def redacted(text: str) -> str:
@@ -105,9 +107,18 @@ def cleared(text: str) -> str:
 
 def say(text: str) -> None:
     """Tell the user something: on stderr, in one line, safe for a terminal."""
-    # Nobody may be reading stderr either.
-    with suppress(OSError):
-        print(f"trio-ws: {cleared(text)}", file=sys.stderr, flush=True)
+    _print_error(f"trio-ws: {cleared(text)}")
+
+
+def _show_traceback(error: BaseException) -> None:
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        _print_error(cleared(line))
+
+
+def _print_error(line: str) -> None:
+    # Nobody may be reading stderr either, or it may be closed.
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def innermost(error: BaseException) -> BaseException:
@@ -140,11 +151,19 @@ def _classify(error: BaseException) -> ExitCode:
         case ssl.SSLError():
             return ExitCode.TLS
         case OSError():
-            return ExitCode.CONNECT
+            return ExitCode.CONNECT if _alert_behind(error) is None else ExitCode.TLS
         case ConnectionClosed():
             return ExitCode.OK if error.reason.code in CLEAN_CODES else ExitCode.CLOSED
         case _:
             return ExitCode.INTERNAL
+
+
+def _alert_behind(error: BaseException) -> ssl.SSLError | None:
+    """What TLS has to say of a connection that was cut off: the server may not like this side."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__
+    return cause
 
 
 def status_of(error: BaseException) -> int | None:
@@ -169,6 +188,8 @@ def describe(error: BaseException) -> str:
             )
         case OSError(strerror=str(text)) if text:
             return text
+        case OSError() if (alert := _alert_behind(error)) is not None:
+            return f"{error}: {alert.strerror} (the server may want --cert)"
     if _classify(error) is ExitCode.INTERNAL and not isinstance(error, LocalFailure):
         return f"internal: {type(error).__name__}: {error} (--debug shows where)"
     return str(error) or type(error).__name__

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import json
 import os
+import re
+import select
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from .failures import Usage
+from .failures import LocalFailure, Usage
 from .options.client import Split
 
 if TYPE_CHECKING:
@@ -22,8 +25,13 @@ if TYPE_CHECKING:
 
 _READ_SIZE: Final = 64 * 1024
 _STDIN: Final = 0
-#: Characters at the end of what was read so far in which an error may be an incomplete value.
-_UNDECIDED: Final = 12
+#: Standard input is closed, or the terminal that it was has gone.
+_NO_INPUT: Final = frozenset({errno.EBADF, errno.EIO})
+#: What JSON consists of between strings: all of its structure is ASCII.
+_JSON_TOKEN: Final = re.compile(rb'[\[\]{},:"]|[^\s\[\]{},:"]+')
+_NESTING: Final = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+#: What matters within a string: its end, and what may hide it.
+_IN_JSON_STRING: Final = re.compile(rb'"|\\.', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +92,16 @@ async def messages_of(
 
     Raises:
       Usage: a message is not written so; the error says which.
+      LocalFailure: it cannot be read.
     """
     pieces = _SPLITTERS[split]()
     number = 0
     data = b"."
     while data:
-        data = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+        try:
+            data = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+        except OSError as error:
+            raise LocalFailure(f"cannot read {name}: {error.strerror}") from None
         try:
             for piece in pieces.feed(data):
                 number += 1
@@ -100,11 +112,16 @@ async def messages_of(
 
 def read_stdin() -> bytes:
     """Some of standard input, past Python's buffer, whose lock an abandoned read would hold."""
-    try:
-        return os.read(_STDIN, _READ_SIZE)
-    except OSError:
-        # It was closed before we began.
-        return b""
+    while True:
+        try:
+            return os.read(_STDIN, _READ_SIZE)
+        except BlockingIOError:
+            # Whoever shares the pipe or terminal with us may have made it so.
+            select.select([_STDIN], [], [])
+        except OSError as error:
+            if error.errno in _NO_INPUT:
+                return b""
+            raise
 
 
 class _Splitter(Protocol):
@@ -140,6 +157,16 @@ class _Delimited:
         return iter(whole)
 
 
+class _Lines(_Delimited):
+    """Lines, which end with LF or CRLF; the last may lack it."""
+
+    def __init__(self) -> None:
+        super().__init__(b"\n", "line")
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        return (line.removesuffix(b"\r") for line in super().feed(data))
+
+
 class _Whole:
     """One message: everything."""
 
@@ -160,55 +187,83 @@ class _NotJSON(Exception):
 
 
 class _JSONValues:
-    """JSON values one after the other, however they are laid out."""
+    """JSON values one after the other, however they are laid out.
+
+    What is wrong with one is seen when it is complete: until then, only its end is looked for.
+    """
 
     unit = "value"
 
     def __init__(self) -> None:
-        self._decoder = json.JSONDecoder()
-        self._text = ""
-        self._undecoded = b""
+        #: What was not handed out yet.
+        self._text = bytearray()
+        #: How far it was looked at, and what surrounds that place.
+        self._at = 0
+        self._depth = 0
+        self._in_string = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        self._text = (self._text + self._decoded(data)).lstrip()
-        while self._text and (end := self._end(last=not data)):
-            value, self._text = self._text[:end], self._text[end:].lstrip()
-            yield value.encode()
+        self._text += data
+        while (end := self._end(last=not data)) is not None:
+            value = bytes(self._text[:end])
+            del self._text[:end]
+            self._at = self._depth = 0
+            yield _checked(value)
+        if not data and self._text.strip():
+            yield _checked(bytes(self._text))
 
-    def _decoded(self, data: bytes) -> str:
-        """The text so far, but for a character that is cut in two."""
-        joined, self._undecoded = self._undecoded + data, b""
-        try:
-            return joined.decode()
-        except UnicodeDecodeError as error:
-            if data and error.end == len(joined) and len(joined) - error.start < 4:
-                self._undecoded = joined[error.start :]
-                return joined[: error.start].decode()
-            raise _NotJSON("it is not UTF-8 text") from None
+    def _end(self, *, last: bool) -> int | None:
+        """Where the first value ends; ``None`` where more is needed to know."""
+        while True:
+            if self._in_string:
+                if not self._leave_string():
+                    return None
+            else:
+                token = _JSON_TOKEN.search(self._text, self._at)
+                if token is None:
+                    return None
+                # A number or a word may go on.
+                if token.end() == len(self._text) and _is_word(token) and not last:
+                    return None
+                self._at = token.end()
+                self._in_string = token[0] == b'"'
+                self._depth += _NESTING.get(token[0], 0)
+            if not self._in_string and self._depth <= 0:
+                return self._at
 
-    def _end(self, *, last: bool) -> int:
-        """Where the first value ends; 0 where more is needed to know."""
-        try:
-            value, end = self._decoder.raw_decode(self._text)
-        except json.JSONDecodeError as error:
-            if last or self._is_wrong(error):
-                raise _NotJSON(str(error)) from None
-            return 0
-        except RecursionError:
-            raise _NotJSON("it is nested too deeply") from None
-        # A number may go on.
-        may_go_on = type(value) in (int, float) and end == len(self._text)
-        return 0 if may_go_on and not last else end
+    def _leave_string(self) -> bool:
+        """Go on to the end of the string, if it is there."""
+        while (token := _IN_JSON_STRING.search(self._text, self._at)) is not None:
+            self._at = token.end()
+            if token[0] == b'"':
+                self._in_string = False
+                return True
+        # What a backslash at the end hides is still to come.
+        self._at = len(self._text) - self._text.endswith(b"\\", self._at)
+        return False
 
-    def _is_wrong(self, error: json.JSONDecodeError) -> bool:
-        """Whether nothing that could follow would mend it."""
-        if error.msg.startswith("Unterminated string"):
-            return False
-        return error.pos < len(self._text) - _UNDECIDED
+
+def _is_word(token: re.Match[bytes]) -> bool:
+    return token[0] not in {*_NESTING, b",", b":", b'"'}
+
+
+def _checked(value: bytes) -> bytes:
+    """*value* without the space around it, if it is JSON."""
+    value = value.strip()
+    try:
+        # Numbers are nobody's business here, however many digits they have.
+        json.loads(value.decode(), parse_int=str, parse_float=str)
+    except UnicodeDecodeError:
+        raise _NotJSON("it is not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise _NotJSON(str(error)) from None
+    except RecursionError:
+        raise _NotJSON("it is nested too deeply") from None
+    return value
 
 
 _SPLITTERS: Final[dict[Split, Callable[[], _Splitter]]] = {
-    Split.LINE: partial(_Delimited, b"\n", "line"),
+    Split.LINE: _Lines,
     Split.NULL: partial(_Delimited, b"\0", "message"),
     Split.JSON: _JSONValues,
     Split.NONE: _Whole,

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
-from .._close import ClosedBy
+from .._close import CloseCode, ClosedBy, CloseReason
 from ..instrumentation import (
     Connected,
     Connecting,
@@ -26,8 +26,8 @@ from ..instrumentation import (
 )
 from ..protocol.http import reason_phrase
 from . import jsonlines
-from .failures import LocalFailure, cleared, describe, innermost, say, status_of
-from .jsonlines import Entry
+from .failures import LocalFailure, cleared, describe, innermost, redacted, say, status_of
+from .jsonlines import Direction, Entry
 from .options.client import Format
 from .render import Renderer, escaped, wants_color
 from .status import Status, draw
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from .writer import Writer
 
 _STDOUT: Final = 1
+#: Which way a close frame went, and its mark. Where the network failed, there was none.
+_CLOSED_BY: Final[dict[ClosedBy, tuple[Direction | None, str]]] = {
+    ClosedBy.LOCAL: ("out", ">"),
+    ClosedBy.REMOTE: ("in", "<"),
+    ClosedBy.NETWORK: (None, "="),
+}
 
 
 class Output:
@@ -77,6 +83,9 @@ class Output:
         self._recording = recording
         self._clock = clock
         self._conn = ""
+        self._is_open = False
+        #: Messages that wait for a connection.
+        self._queued = 0
         self._unconfirmed = Unconfirmed()
 
     @property
@@ -92,17 +101,21 @@ class Output:
         if not self.as_json_lines:
             self._stdout.put(self.renderer.render(message, now))
         self._note(Entry(ts=now, conn=self._conn, type="message", dir="in", data=message))
-        await self._room()
+        await self._room(shown=True)
 
     async def sent(self, message: str | bytes) -> None:
-        """Note a message that went out."""
-        self._unconfirmed.sent()
+        """Note a message that went out; wait while what it is noted in is behind."""
+        if self._is_open:
+            self._unconfirmed.sent()
+        else:
+            self._queued += 1
         now = self._clock()
         self._note(Entry(ts=now, conn=self._conn, type="message", dir="out", data=message))
-        await self._room()
+        await self._room(shown=self.as_json_lines)
 
-    async def _room(self) -> None:
-        await self._stdout.room()
+    async def _room(self, *, shown: bool) -> None:
+        if shown:
+            await self._stdout.room()
         if self._recording is not None:
             await self._recording.room()
 
@@ -126,15 +139,17 @@ class Output:
     def failed(self, error: BaseException) -> None:
         """Note what ended it."""
         error = innermost(error)
-        self._note_now(type="error", reason=describe(error), code=status_of(error))
+        self._note_now(type="error", reason=cleared(describe(error)), code=status_of(error))
 
     def tell(self, record: Record) -> None:
         """A hook: note a record, and say what a person wants to know of it."""
         match record:
             case ConnectionOpened():
                 self._conn = record.id
-                self._unconfirmed = Unconfirmed()
-                self._note_now(type="open", url=record.target)
+                self._is_open = True
+                self._unconfirmed = Unconfirmed(self._queued)
+                self._queued = 0
+                self._note_now(type="open", url=redacted(record.target))
             case ConnectionEnded():
                 self._tell_ended(record)
             case PingSent() | PingReceived() | PongReceived():
@@ -146,16 +161,15 @@ class Output:
                 self._tell_state(record)
 
     def _tell_ended(self, record: ConnectionEnded) -> None:
-        by_peer = record.reason.closed_by is ClosedBy.REMOTE
+        self._is_open = False
+        reason = record.reason
+        direction, mark = _CLOSED_BY[reason.closed_by]
         self._note_now(
-            type="close",
-            dir="in" if by_peer else "out",
-            code=record.reason.code,
-            reason=record.reason.reason,
+            type="close", dir=direction, code=reason.code, reason=redacted(reason.reason)
         )
         wanted = self._options.show_control or self._options.verbose
-        if wanted or (self._interactive and by_peer):
-            self.status.say(f"{'<' if by_peer else '>'} close {record.reason}")
+        if wanted or (self._interactive and reason.closed_by is ClosedBy.REMOTE):
+            self.status.say(f"{mark} close {reason}")
 
     def _tell_control(self, record: PingSent | PingReceived | PongReceived) -> None:
         match record:
@@ -183,14 +197,22 @@ class Output:
                 self.status.connected(f"connected again after {record.offline:.1f} s")
             case Connected():
                 self.status.connected(f"connected to {record.target}")
+            case Disconnected(reason=CloseReason(code=CloseCode.NORMAL_CLOSURE)):
+                self.status.say(f"closed after {record.open_for:.1f} s: {record.reason}")
             case Disconnected():
                 lost = f"connection lost after {record.open_for:.1f} s: {record.reason}"
                 self.status.say(lost + self._unconfirmed.warning())
             case Waiting():
                 self._note_now(
-                    type="retry", delay=record.delay, attempt=record.attempt, reason=record.cause
+                    type="retry",
+                    delay=record.delay,
+                    attempt=record.attempt,
+                    reason=redacted(record.cause),
                 )
                 self.status.waiting(record)
+            case Stopped() if self._queued:
+                self.status.no_longer_waiting()
+                self.status.say(f"{_messages(self._queued)} waited for a connection: not sent")
             case _:
                 # An attempt shows in its outcome; the end is an exit code, and a line where it
                 # is an error.
@@ -217,8 +239,8 @@ class Unconfirmed:
     A ping goes behind the messages that were sent before it, so its pong says that they came.
     """
 
-    def __init__(self) -> None:
-        self._sent = 0
+    def __init__(self, sent: int = 0) -> None:
+        self._sent = sent
         self._confirmed = 0
         self._at_pings: deque[int] = deque()
 
@@ -240,8 +262,13 @@ class Unconfirmed:
         count = self._sent - self._confirmed
         if not count:
             return ""
-        messages = "1 message" if count == 1 else f"{count} messages"
-        return f"; {messages} sent since the last pong may be lost, and will not be sent again"
+        return (
+            f"; {_messages(count)} sent since the last pong may be lost, and will not be sent again"
+        )
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
 
 
 def _payload(payload: bytes) -> str:

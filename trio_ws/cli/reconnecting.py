@@ -36,10 +36,9 @@ def check_reconnect(options: ReconnectOptions) -> None:
     """Say so where an option changes how to reconnect, and nobody asked for that.
 
     Raises:
-      Usage: one does; or the options contradict each other.
+      Usage: one does; or codes are not written as such.
     """
     if options.reconnect:
-        backoff_of(options)
         Classification.of(options)
         return
     for field in dataclasses.fields(options):
@@ -49,15 +48,9 @@ def check_reconnect(options: ReconnectOptions) -> None:
 
 
 def backoff_of(options: ReconnectOptions) -> Backoff:
-    """How long to wait, and when to stop.
-
-    Raises:
-      Usage: the options contradict each other.
-    """
-    if options.retry_initial > options.retry_max:
-        raise Usage("--retry-initial is more than --retry-max")
+    """How long to wait, and when to stop."""
     return Backoff(
-        initial=options.retry_initial,
+        initial=min(options.retry_initial, options.retry_max),
         maximum=options.retry_max,
         factor=options.retry_factor,
         max_attempts=None if options.max_retries is None else options.max_retries + 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,9 @@ from .options.client import Color, Format
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+#: Characters of ordinary text that Python calls unprintable: those that join emoji, and parts of
+#: words in Persian and Indic scripts.
+_JOINERS: Final = frozenset("\u200c\u200d")
 #: What JSON consists of; what is left over is white space.
 _JSON_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 _INDENT: Final = "  "
@@ -84,13 +88,26 @@ class Renderer:
 
 def escaped(text: str) -> str:
     """*text* without anything that a terminal would act upon, but for tabs and line ends."""
-    return "".join(c if c.isprintable() or c in "\t\n" else ascii(c)[1:-1] for c in text)
+    return "".join(c if _is_harmless(c) or c in "\t\n" else ascii(c)[1:-1] for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    # Blanks of any width are, too.
+    return (
+        character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+    )
+
+
+def _escaped_json(string: str) -> str:
+    """*string*, a token of JSON, as `escaped` but in JSON's own way."""
+    return "".join(c if _is_harmless(c) else json.dumps(c)[1:-1] for c in string)
 
 
 def pretty(text: str, *, color: bool = False) -> str | None:
     """*text* laid out with a member a line, where it is an object or array in JSON.
 
-    Nothing else changes: numbers, strings and repeated keys stay as they were written.
+    Nothing else changes: numbers, strings and repeated keys stay as they were written, but for
+    what a terminal would act upon, which is escaped as JSON allows.
     """
     try:
         if not isinstance(json.loads(text), dict | list):
@@ -126,7 +143,7 @@ def _new_line(depth: int) -> str:
 
 
 def _value(token: str, *, is_key: bool, color: bool) -> str:
-    shown = escaped(token)
+    shown = _escaped_json(token)
     if not color:
         return shown
     kind = _OTHER if not token.startswith('"') else _KEY if is_key else _STRING

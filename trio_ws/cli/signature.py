@@ -37,10 +37,13 @@ def takes(options: type[_O]) -> Callable[[Callable[[_O], None]], Callable[..., N
     def decorate(command: Callable[[_O], None]) -> Callable[..., None]:
         name = command.__name__
         repeated = {field.name for field in fields if _is_repeated(hints[field.name])}
+        from_variables = {field for field in repeated if _is_option(hints[field])}
 
         def parsed(**values: Any) -> None:
             for field in repeated:
-                values[field] = tuple(values[field] or _lines_of(_variables(name, field)))
+                values[field] = tuple(values[field] or ())
+            for field in from_variables:
+                values[field] = values[field] or tuple(_lines_of(_variables(name, field)))
             command(options(**values))
 
         parsed.__name__ = name
@@ -55,6 +58,10 @@ def takes(options: type[_O]) -> Callable[[Callable[[_O], None]], Callable[..., N
 
 def _is_repeated(hint: Any) -> bool:
     return get_origin(get_args(hint)[0]) is tuple
+
+
+def _is_option(hint: Any) -> bool:
+    return isinstance(get_args(hint)[1], OptionInfo)
 
 
 def _parameter(field: dataclasses.Field[Any], hint: Any, command: str) -> inspect.Parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Bytes that wait to be written; beyond, whoever asks for room waits.
 _HIGH_WATER: Final = 256 * 1024
+#: Seconds for what is left when the block was not left in peace: nobody may read it.
+_LAST_WRITE_TIMEOUT: Final = 0.5
 
 
 class Writer:
@@ -30,6 +33,7 @@ class Writer:
         self._write = write
         self._waiting = bytearray()
         self._writing = False
+        self._ended = False
         self._changed = trio.Event()
 
     def put(self, data: bytes) -> None:
@@ -43,8 +47,8 @@ class Writer:
             await self._changed.wait()
 
     async def flush(self) -> None:
-        """Wait until everything is written."""
-        while self._waiting or self._writing:
+        """Wait until everything is written, or nothing more will be."""
+        while (self._waiting or self._writing) and not self._ended:
             await self._changed.wait()
 
     async def run(self) -> None:
@@ -54,15 +58,19 @@ class Writer:
           BrokenPipeError: nobody reads any more.
           LocalFailure: it cannot be written.
         """
-        while True:
-            while not self._waiting:
-                await self._changed.wait()
-            data = bytes(self._waiting)
-            self._waiting.clear()
-            self._writing = True
-            self._notify()
-            await trio.to_thread.run_sync(self._write, data, abandon_on_cancel=True)
-            self._writing = False
+        try:
+            while True:
+                while not self._waiting:
+                    await self._changed.wait()
+                data = bytes(self._waiting)
+                self._waiting.clear()
+                self._writing = True
+                self._notify()
+                await trio.to_thread.run_sync(self._write, data, abandon_on_cancel=True)
+                self._writing = False
+                self._notify()
+        finally:
+            self._ended = True
             self._notify()
 
     def _notify(self) -> None:
@@ -74,16 +82,27 @@ class Writer:
 async def open_writer(write: Callable[[bytes], object]) -> AsyncGenerator[Writer]:
     """A `Writer` at work; what it was given is written when the block ends.
 
-    When an exception leaves the block, what came before it is written as well; cancelled, not.
+    When an exception or a cancellation leaves the block, what came before it is written as well,
+    unless that takes longer than a moment.
     """
     writer = Writer(write)
+    working = trio.CancelScope(shield=True)
+
+    async def work() -> None:
+        with working:
+            await writer.run()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run)
+        nursery.start_soon(work)
         try:
             yield writer
-        finally:
             await writer.flush()
-            nursery.cancel_scope.cancel()
+        except BaseException:
+            with trio.move_on_after(_LAST_WRITE_TIMEOUT, shield=True):
+                await writer.flush()
+            raise
+        finally:
+            working.cancel()
 
 
 def write_to(descriptor: int, name: str) -> Callable[[bytes], None]:
@@ -98,10 +117,19 @@ def write_to(descriptor: int, name: str) -> Callable[[bytes], None]:
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(descriptor, view) :]
+                view = view[_write_some(descriptor, view) :]
         except BrokenPipeError:
             raise
         except OSError as error:
             raise LocalFailure(f"cannot write to {name}: {error.strerror}") from None
 
     return write
+
+
+def _write_some(descriptor: int, data: memoryview) -> int:
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:
+        # Whoever shares the pipe or terminal with us may have made it so.
+        select.select([], [descriptor], [])
+        return 0

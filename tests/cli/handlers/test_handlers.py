@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,11 +17,13 @@ from trio_ws.cli.handlers.coding import Bytes, Lines, Text
 from trio_ws.cli.handlers.echo import Echo
 from trio_ws.cli.handlers.exec import Exec
 from trio_ws.cli.handlers.interactive import Interactive
-from trio_ws.cli.handlers.mode import Mode
 from trio_ws.cli.handlers.replay import Replay
 from trio_ws.cli.handlers.shared import Shared
 from trio_ws.cli.options.serve import ServeOptions
 from trio_ws.cli.recording import Recorder
+
+if TYPE_CHECKING:
+    from trio_ws.cli.handlers.mode import Mode
 
 RECORDED = '{"ts":1,"conn":"c1","type":"message","dir":"in","op":"text","data":"hello"}\n'
 
