@@ -51,8 +51,12 @@ FLOORS = {
         "cli.app",
         "cli.serve",
         "cli.client",
+        "cli.commands",
+        "cli.editor",
         "cli.failures",
         "cli.heartbeats",
+        "cli.history",
+        "cli.prompt",
     },
     # The face re-exports, and nothing imports it.
     8: {""},

@@ -30,7 +30,7 @@ from .failures import LocalFailure, cleared, describe, innermost, say, status_of
 from .jsonlines import Entry
 from .options.client import Format
 from .render import Renderer, escaped, wants_color
-from .status import Status, draw
+from .status import Status, draw, in_place
 from .writer import open_writer, write_to
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Output:
         self._stdout.put(f"{escaped(line)}\n".encode())
 
     def say(self, text: str) -> None:
-        """Answer what somebody typed."""
-        self.status.say(text)
+        """Answer what somebody typed: where they look, and even where nothing else is said."""
+        self._stdout.put(f"{cleared(text)}\n".encode())
 
     def toggle_pretty(self) -> bool:
         """Switch between ``pretty`` and the format asked for; return whether it is ``pretty``."""
@@ -270,8 +270,8 @@ class Screen(Protocol):
     def write(self, data: bytes) -> None:
         """Write *data* above the prompt. May block."""
 
-    def draw(self, text: str) -> None:
-        """Draw the prompt again, with what it says of the connection."""
+    def draw(self, text: str) -> bool:
+        """Say with the prompt how it stands; return whether there is a prompt yet."""
 
 
 @asynccontextmanager
@@ -322,14 +322,19 @@ def _renderer(options: OutputOptions, *, interactive: bool) -> Renderer:
 
 def _status(options: OutputOptions, stdout: Writer, screen: Screen | None) -> Status:
     """How it stands is said on stderr, which may be the terminal that the prompt is on."""
-    if screen is None or not sys.stderr.isatty():
+    if screen is None:
         lives = sys.stderr.isatty() and not options.quiet
         return Status(say, quiet=options.quiet, draw=draw if lives else None)
 
     def say_above(text: str) -> None:
         stdout.put(f"{cleared(text)}\n".encode())
 
-    return Status(say_above, quiet=options.quiet, draw=screen.draw)
+    def draw_below(text: str) -> None:
+        if not screen.draw(text):
+            stdout.put(in_place(text).encode())
+
+    tell = say_above if sys.stderr.isatty() else say
+    return Status(tell, quiet=options.quiet, draw=draw_below)
 
 
 def _open_recording(path: Path) -> BinaryIO:

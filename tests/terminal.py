@@ -1,0 +1,233 @@
+"""A terminal to run a command in: type at it, and look at its screen.
+
+::
+
+    async with Terminal.spawn([*COMMAND, "client", url]) as terminal:
+        await terminal.wait_for("connected")
+        await terminal.type("hello\\r")
+        await terminal.wait_for("< hello")
+        assert await terminal.exit_code() == 0
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import termios
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pyte
+import trio
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+
+#: Seconds after which what was waited for will not come any more.
+PATIENCE = 30.0
+
+ENTER = "\r"
+TAB = "\t"
+ALT_ENTER = "\x1b\r"
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+CTRL_R = "\x12"
+UP = "\x1b[A"
+
+
+def pasted(text: str) -> str:
+    """What a terminal sends when *text* is pasted."""
+    return f"\x1b[200~{text.replace(chr(10), ENTER)}\x1b[201~"
+
+
+class _Screen(pyte.HistoryScreen):
+    """A screen that answers what is asked of a terminal."""
+
+    answer: Callable[[str], None]
+
+    def write_process_input(self, data: str) -> None:
+        self.answer(data)
+
+
+class Terminal:
+    """A pseudo-terminal, what runs in it, and its screen.
+
+    Attributes:
+      process: what runs in it.
+      shown: everything that was written to it, as it was.
+    """
+
+    def __init__(self, process: trio.Process, ours: int, theirs: int, screen: _Screen) -> None:
+        self.process = process
+        self.shown = b""
+        self._ours = ours
+        self._theirs = theirs
+        self._screen = screen
+        self._stream = pyte.ByteStream(screen)
+        self._changed = trio.Event()
+        self._stopped = False
+        screen.answer = lambda text: _write(ours, text.encode())
+
+    @classmethod
+    @asynccontextmanager
+    async def spawn(
+        cls,
+        command: Sequence[str],
+        *,
+        columns: int = 80,
+        lines: int = 24,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[Terminal]:
+        """A terminal that *command* runs in; it is killed at the end.
+
+        Args:
+          command: what to run.
+          columns, lines: the screen's.
+          env: added to the environment.
+          options: for `trio.lowlevel.open_process`, as ``stderr=``.
+        """
+        ours, theirs = pty.openpty()
+        _resize(ours, columns, lines)
+        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs, **options}
+        process = await trio.lowlevel.open_process(
+            list(command),
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONWARNINGS": "error", **(env or {})},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            **streams,
+        )
+        screen = _Screen(columns, lines, history=10_000)
+        terminal = cls(process, ours, theirs, screen)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(terminal._read)
+                yield terminal
+                nursery.cancel_scope.cancel()
+        finally:
+            if process.returncode is None:
+                process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+            if terminal._ours >= 0:
+                os.close(ours)
+            os.close(theirs)
+
+    async def _read(self) -> None:
+        while self._ours >= 0:
+            with suppress(trio.ClosedResourceError):
+                await trio.lowlevel.wait_readable(self._ours)
+            if self._ours < 0 or self._stopped:
+                break
+            data = os.read(self._ours, 65536)
+            self.shown += data
+            self._stream.feed(data)
+            self._changed.set()
+            self._changed = trio.Event()
+
+    # What a person does
+
+    async def type(self, text: str) -> None:
+        """Press keys; see the constants above."""
+        _write(self._ours, text.encode())
+        await trio.lowlevel.checkpoint()
+
+    async def paste(self, text: str) -> None:
+        """Paste *text*."""
+        await self.type(pasted(text))
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Make the window larger or smaller."""
+        _resize(self._ours, columns, lines)
+        self._screen.resize(lines, columns)
+
+    def hang_up(self) -> None:
+        """Close the window."""
+        trio.lowlevel.notify_closing(self._ours)
+        os.close(self._ours)
+        self._ours = -1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to what runs here."""
+        self.process.send_signal(number)
+
+    # What a person sees
+
+    @property
+    def screen(self) -> list[str]:
+        """The lines of the screen, without the blanks at their ends."""
+        return [line.rstrip() for line in self._screen.display]
+
+    @property
+    def text(self) -> str:
+        """All of the screen, without what is empty at its end."""
+        return "\n".join(self.screen).rstrip("\n")
+
+    @property
+    def scrolled(self) -> list[str]:
+        """The lines that have left the screen at its top."""
+        rows = self._screen.history.top
+        return ["".join(row[x].data for x in range(self._screen.columns)).rstrip() for row in rows]
+
+    @property
+    def cells(self) -> _Screen:
+        """The screen, cell by cell, with their colours."""
+        return self._screen
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """The cursor's column and line."""
+        return self._screen.cursor.x, self._screen.cursor.y
+
+    def attributes(self) -> list[Any]:
+        """How the terminal is set: what `termios.tcgetattr` says."""
+        return termios.tcgetattr(self._theirs)
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until *condition*, which is about the screen, is true."""
+        with trio.move_on_after(PATIENCE):
+            while not condition():
+                await self._changed.wait()
+        assert condition(), f"the screen shows\n{self.text}"
+
+    async def wait_for(self, text: str) -> None:
+        """Wait until *text* is on the screen, within a line."""
+        await self.wait_until(lambda: text in self.text)
+
+    async def wait_gone(self, text: str) -> None:
+        """Wait until *text* is not on the screen any more."""
+        await self.wait_until(lambda: text not in self.text)
+
+    async def exit_code(self) -> int:
+        """Wait until the process has ended, and return its exit code."""
+        with trio.fail_after(PATIENCE):
+            code = await self.process.wait()
+        # What it wrote last may have still to be read.
+        await trio.testing.wait_all_tasks_blocked()
+        return code
+
+
+def _resize(descriptor: int, columns: int, lines: int) -> None:
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    # What is typed in a test is short: the terminal always has room for it.
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+__all__ = [
+    "ALT_ENTER",
+    "CTRL_C",
+    "CTRL_D",
+    "CTRL_R",
+    "ENTER",
+    "TAB",
+    "UP",
+    "Terminal",
+    "pasted",
+]
