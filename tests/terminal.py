@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyte
 import trio
+import trio.testing
 
 if TYPE_CHECKING:
     import signal

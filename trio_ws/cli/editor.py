@@ -12,7 +12,9 @@ waits in another thread, and the rest of the program is in a third. Hence two lo
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +29,7 @@ from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
+from .exit_codes import ExitCode
 from .failures import cleared
 
 if TYPE_CHECKING:
@@ -39,9 +42,12 @@ if TYPE_CHECKING:
     from prompt_toolkit.output import Output
 
 _PROMPT: Final = "> "
-#: Seconds between two texts above the line: each draws it again, and a flood of messages would
-#: do nothing else. What comes meanwhile waits with its writer, and is written in one.
+#: In a flood of text, the line is there for so many seconds, and then for so many, or a little
+#: longer where the terminal is slow, it is not: keys are seen, and drawing takes little time.
+#: What comes meanwhile waits with its writer, and is written in one.
 _WRITE_INTERVAL: Final = 1 / 30
+#: Bytes, or a little more to the end of a line, between two looks at the clock.
+_PIECE: Final = 4096
 
 
 class Editor:
@@ -63,7 +69,7 @@ class Editor:
         color: bool = True,
     ) -> None:
         self._write_now = write
-        self._session: PromptSession[bool] = PromptSession(
+        self._session: PromptSession[ExitCode] = PromptSession(
             self._message,
             history=history if history is not None else InMemoryHistory(),
             completer=_Words(words),
@@ -82,9 +88,9 @@ class Editor:
         self._lock = threading.Lock()
         self._leaving = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._asking: asyncio.Future[bool] | None = None
+        self._asking: asyncio.Future[ExitCode] | None = None
         # The rest belongs to the editor's thread, and to writers while they hold ``_screen``.
-        self._waiting: list[tuple[bytes, Future[None]]] = []
+        self._waiting: deque[tuple[Iterator[bytes], Future[None]]] = deque()
         self._next_write = 0.0
         self._crash: BaseException | None = None
 
@@ -103,7 +109,7 @@ class Editor:
                 self._write_now(data)
                 return
             done = Future[None]()
-            self._waiting.append((data, done))
+            self._waiting.append((_pieces(data), done))
             loop.call_soon_threadsafe(self._write_soon)
         done.result()
 
@@ -115,6 +121,13 @@ class Editor:
                 return False
             self._session.app.invalidate()
             return True
+
+    def draw_again(self) -> None:
+        """Draw the line from scratch, as where the window has another size."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._erase)
+                self._session.app.invalidate()
 
     def leave(self) -> None:
         """Have `run` end, now or as soon as it begins."""
@@ -130,8 +143,8 @@ class Editor:
 
     # In its own thread
 
-    def run(self, entered: Callable[[str], None]) -> bool:
-        """Have lines typed until somebody leaves; return whether by Ctrl-C.
+    def run(self, entered: Callable[[str], None]) -> ExitCode:
+        """Have lines typed until somebody leaves; return what that means.
 
         Raises:
           Exception: something is wrong with the terminal, or here.
@@ -139,29 +152,32 @@ class Editor:
         self._session.key_bindings = _bindings(entered)
         return asyncio.run(self._run())
 
-    async def _run(self) -> bool:
+    async def _run(self) -> ExitCode:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._crashed)
         # It begins behind what is being written now.
         with self._screen, self._lock:
             if self._leaving:
-                return False
+                return ExitCode.OK
             self._loop = loop
             self._asking = asyncio.ensure_future(
                 self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
             )
         try:
-            interrupted = await self._asking
-        except (EOFError, asyncio.CancelledError):
-            interrupted = False
+            code = await self._asking
+        except asyncio.CancelledError:
+            code = ExitCode.OK
+        except EOFError:
+            # By Ctrl-D; or there is nothing more to read.
+            code = ExitCode.HUNG_UP if self._session.app.input.closed else ExitCode.OK
         finally:
             with self._screen, self._lock:
                 self._loop = None
-            self._write_waiting()
+            self._write_until(math.inf)
             self._restore()
         if self._crash is not None:
             raise self._crash
-        return interrupted
+        return code
 
     def _stop(self) -> None:
         assert self._asking is not None
@@ -182,21 +198,31 @@ class Editor:
     # Writing
 
     def _write_soon(self) -> None:
-        asyncio.get_running_loop().call_at(self._next_write, self._write_waiting)
+        asyncio.get_running_loop().call_at(self._next_write, self._write_some)
 
-    def _write_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for data, done in waiting:
-            try:
-                if self._session.app.is_running:
-                    self._erase()
-                self._write_now(data)
-            except BaseException as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
-        self._next_write = asyncio.get_running_loop().time() + _WRITE_INTERVAL
+    def _write_some(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._write_until(loop.time() + _WRITE_INTERVAL)
         self._session.app.invalidate()
+        self._next_write = loop.time() + _WRITE_INTERVAL
+        if self._waiting:
+            self._write_soon()
+
+    def _write_until(self, deadline: float) -> None:
+        """Write what waits, and stop some time after *deadline*."""
+        time = asyncio.get_running_loop().time
+        if self._waiting:
+            self._erase()
+        while self._waiting and time() < deadline:
+            pieces, done = self._waiting[0]
+            try:
+                self._write_now(next(pieces))
+                continue
+            except StopIteration:
+                done.set_result(None)
+            except Exception as error:
+                done.set_exception(error)
+            self._waiting.popleft()
 
     def _erase(self) -> None:
         """Take the line away until it is drawn again.
@@ -205,6 +231,8 @@ class Editor:
         would be echoed into the text, and Ctrl-C would be a signal.
         """
         app = self._session.app
+        if not app.is_running:
+            return
         app.renderer.erase(leave_alternate_screen=False)
         # That has switched it off: a paste at this moment would be as many messages as lines.
         app.output.enable_bracketed_paste()
@@ -215,6 +243,15 @@ class Editor:
         if self._standing:
             prompt[:0] = [("reverse", cleared(self._standing)), ("", "\n")]
         return FormattedText(prompt)
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """*data* in whole lines, some at a time."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + _PIECE) + 1 or len(data)
+        yield data[start:end]
+        start = end
 
 
 def _output() -> Output:
@@ -253,7 +290,7 @@ def _bindings(entered: Callable[[str], None]) -> KeyBindings:
         if event.current_buffer.text:
             event.current_buffer.reset()
         else:
-            event.app.exit(result=True)
+            event.app.exit(result=ExitCode.INTERRUPTED)
 
     return bindings
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import sys
 import termios
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .output import Output
 
 _STDOUT: Final = 1
+_HINT: Final = "; Enter = now"
 #: Seconds that the editor gets to put the terminal back into order.
 _RESTORE_TIMEOUT: Final = 2.0
 
@@ -54,7 +56,7 @@ class Prompt:
     ) -> None:
         self._options = options
         self._editor = Editor(
-            write_to(_STDOUT, "the terminal"),
+            _write,
             history=open_history(target, environment) if options.history else None,
             words=NAMES,
             color=wants_color(options.color, terminal=True, environment=environment),
@@ -75,7 +77,7 @@ class Prompt:
 
     def draw(self, text: str) -> bool:
         """Say with the prompt how it stands; return whether there is a prompt."""
-        return self._editor.stand(f"{text}; Enter = now" if text else "")
+        return self._editor.stand(_with_hint(text) if text else "")
 
     # Talking
 
@@ -105,6 +107,7 @@ class Prompt:
             # Whoever is told to ignore it, as by nohup, goes on doing so.
             if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
                 nursery.start_soon(_watch_hang_up)
+            nursery.start_soon(self._watch_window)
             await self._ask(lines.send_nowait)
             # What was typed before is done first.
             lines.close()
@@ -113,14 +116,14 @@ class Prompt:
         """Have lines typed until Ctrl-D."""
         token = trio.lowlevel.current_trio_token()
         ended = trio.Event()
-        outcomes: list[Outcome[bool]] = []
+        outcomes: list[Outcome[ExitCode]] = []
 
         def call_soon(function: Callable[..., object], *arguments: object) -> None:
             # Where the editor had to be abandoned, Trio may be gone.
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(function, *arguments)
 
-        def deliver(outcome: Outcome[bool]) -> None:
+        def deliver(outcome: Outcome[ExitCode]) -> None:
             outcomes.append(outcome)
             call_soon(ended.set)
 
@@ -139,11 +142,18 @@ class Prompt:
             self._say_unfinished()
             raise
         try:
-            interrupted = outcomes[0].unwrap()
+            code = outcomes[0].unwrap()
         except OSError as error:
-            raise LocalFailure(f"the terminal: {error.strerror}") from error
-        if interrupted:
-            raise Interrupted(ExitCode.INTERRUPTED)
+            if sys.stdin.isatty():
+                raise LocalFailure(f"the terminal: {error.strerror}") from error
+            code = ExitCode.HUNG_UP
+        if code is not ExitCode.OK:
+            raise Interrupted(code)
+
+    async def _watch_window(self) -> None:
+        with trio.open_signal_receiver(signal.SIGWINCH) as signals:
+            async for _ in signals:
+                self._editor.draw_again()
 
     def _say_unfinished(self) -> None:
         """What is not finished when the connection ends is not lost, at least."""
@@ -152,8 +162,25 @@ class Prompt:
             self._output.say(f"not sent: {self._editor.unfinished}")
 
 
+def _write(data: bytes) -> None:
+    try:
+        write_to(_STDOUT, "the terminal")(data)
+    except LocalFailure:
+        # Where it has hung up, nobody looks any more, and that ends it soon enough.
+        if sys.stdout.isatty():
+            raise
+
+
 async def _watch_hang_up() -> None:
     """Nobody may look any more, but the terminal may be there for others: leave it in order."""
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         await anext(signals)
         raise Interrupted(ExitCode.HUNG_UP)
+
+
+def _with_hint(text: str) -> str:
+    """How it stands and what can be done about it, within the terminal's width."""
+    room = shutil.get_terminal_size().columns - len(_HINT)
+    if len(text) > room:
+        text = f"{text[: max(0, room - 2)]}…)"
+    return text + _HINT
