@@ -219,16 +219,3 @@ def _write(descriptor: int, data: bytes) -> None:
     # What is typed in a test is short: the terminal always has room for it.
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-__all__ = [
-    "ALT_ENTER",
-    "CTRL_C",
-    "CTRL_D",
-    "CTRL_R",
-    "ENTER",
-    "TAB",
-    "UP",
-    "Terminal",
-    "pasted",
-]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 import trio_ws
 
-from ..terminal import ALT_ENTER, CTRL_C, CTRL_D, CTRL_R, ENTER, TAB, UP, Terminal
+from ..terminal import ALT_ENTER, CTRL_C, CTRL_D, CTRL_R, ENTER, PATIENCE, TAB, UP, Terminal
 from .test_reconnect import free_port
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ async def test_a_half_typed_line_that_wraps_stays_whole_while_messages_pour_in()
 
 
 async def test_keys_are_keys_in_a_flood() -> None:
-    received: list[str | bytes] = []
+    received, typed = trio.open_memory_channel[str | bytes](10)
 
     async def flood(ws: WebSocket) -> None:
         async with trio.open_nursery() as nursery:
@@ -157,17 +158,16 @@ async def test_keys_are_keys_in_a_flood() -> None:
 
             nursery.start_soon(send_all)
             async for message in ws:
-                received.append(message)
+                await received.send(message)
             nursery.cancel_scope.cancel()
 
     async with conversation(handler=flood) as terminal:
         before = terminal.attributes()
         await terminal.wait_for("< xxx")
         await terminal.type("cleared" + CTRL_C + "sent" + ENTER)
-        while not received:
-            assert terminal.attributes() == before
-            await trio.testing.wait_all_tasks_blocked()
-        assert received == ["sent"]
+        with trio.fail_after(PATIENCE):
+            assert await typed.receive() == "sent"
+        assert terminal.attributes() == before
         await terminal.type(CTRL_C)
         assert await terminal.exit_code() == 130
 

@@ -12,10 +12,10 @@ waits in another thread, and the rest of the program is in a third. Hence two lo
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from prompt_toolkit import PromptSession
@@ -48,6 +48,15 @@ _PROMPT: Final = "> "
 _WRITE_INTERVAL: Final = 1 / 30
 #: Bytes, or a little more to the end of a line, between two looks at the clock.
 _PIECE: Final = 4096
+
+
+@dataclass(slots=True)
+class _Text:
+    """What somebody waits to have written; in the end, what of it they have to write."""
+
+    data: bytes
+    start: int = 0
+    left: Future[bytes] = field(default_factory=Future)
 
 
 class Editor:
@@ -90,7 +99,7 @@ class Editor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: asyncio.Future[ExitCode] | None = None
         # The rest belongs to the editor's thread, and to writers while they hold ``_screen``.
-        self._waiting: deque[tuple[Iterator[bytes], Future[None]]] = deque()
+        self._waiting: deque[_Text] = deque()
         self._next_write = 0.0
         self._crash: BaseException | None = None
 
@@ -108,10 +117,13 @@ class Editor:
             if loop is None:
                 self._write_now(data)
                 return
-            done = Future[None]()
-            self._waiting.append((_pieces(data), done))
+            text = _Text(data)
+            self._waiting.append(text)
             loop.call_soon_threadsafe(self._write_soon)
-        done.result()
+        left = text.left.result()
+        if left:
+            with self._screen:
+                self._write_now(left)
 
     def stand(self, text: str) -> bool:
         """Show *text* with the line until it changes; return whether there is a line."""
@@ -173,7 +185,10 @@ class Editor:
         finally:
             with self._screen, self._lock:
                 self._loop = None
-            self._write_until(math.inf)
+            # The terminal may take long: whoever writes waits for it, not the end.
+            for text in self._waiting:
+                text.left.set_result(text.data[text.start :])
+            self._waiting.clear()
             self._restore()
         if self._crash is not None:
             raise self._crash
@@ -202,27 +217,30 @@ class Editor:
 
     def _write_some(self) -> None:
         loop = asyncio.get_running_loop()
-        self._write_until(loop.time() + _WRITE_INTERVAL)
+        deadline = loop.time() + _WRITE_INTERVAL
+        if self._waiting:
+            self._erase()
+        while self._waiting and loop.time() < deadline:
+            if self._write_piece(self._waiting[0]):
+                self._waiting.popleft()
         self._session.app.invalidate()
         self._next_write = loop.time() + _WRITE_INTERVAL
         if self._waiting:
             self._write_soon()
 
-    def _write_until(self, deadline: float) -> None:
-        """Write what waits, and stop some time after *deadline*."""
-        time = asyncio.get_running_loop().time
-        if self._waiting:
-            self._erase()
-        while self._waiting and time() < deadline:
-            pieces, done = self._waiting[0]
-            try:
-                self._write_now(next(pieces))
-                continue
-            except StopIteration:
-                done.set_result(None)
-            except Exception as error:
-                done.set_exception(error)
-            self._waiting.popleft()
+    def _write_piece(self, text: _Text) -> bool:
+        """Write some lines of *text*; return whether it is done."""
+        end = text.data.find(b"\n", text.start + _PIECE) + 1 or len(text.data)
+        try:
+            self._write_now(text.data[text.start : end])
+        except Exception as error:
+            text.left.set_exception(error)
+            return True
+        text.start = end
+        if end < len(text.data):
+            return False
+        text.left.set_result(b"")
+        return True
 
     def _erase(self) -> None:
         """Take the line away until it is drawn again.
@@ -243,15 +261,6 @@ class Editor:
         if self._standing:
             prompt[:0] = [("reverse", cleared(self._standing)), ("", "\n")]
         return FormattedText(prompt)
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    """*data* in whole lines, some at a time."""
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start + _PIECE) + 1 or len(data)
-        yield data[start:end]
-        start = end
 
 
 def _output() -> Output:

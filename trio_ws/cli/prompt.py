@@ -62,12 +62,19 @@ class Prompt:
             color=wants_color(options.color, terminal=True, environment=environment),
         )
         self._output: Output | None = None
+        self._nursery: trio.Nursery | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Output]:
-        """The output, above the prompt where there is one."""
-        async with open_output(self._options, screen=self) as self._output:
-            yield self._output
+        """The output, above the prompt where there is one.
+
+        Raises:
+          Interrupted: by Ctrl-C, or when the terminal hangs up; nothing else is waited for.
+        """
+        async with trio.open_nursery() as self._nursery:
+            async with open_output(self._options, screen=self) as self._output:
+                yield self._output
+            self._nursery.cancel_scope.cancel()
 
     # The screen
 
@@ -85,13 +92,13 @@ class Prompt:
         """Send what is typed, and do what commands say, until somebody has had enough.
 
         Raises:
-          Interrupted: by Ctrl-C, or when the terminal hangs up.
           LocalFailure: there is something wrong with the terminal.
 
         Cancellation: the prompt goes away, and the terminal is put back into order, before this
         ends.
         """
         assert self._output is not None
+        assert self._nursery is not None
         lines, typed = trio.open_memory_channel[str](math.inf)
         obeying = Typed(ws, self._output, self._options)
         greeting = "/help lists what can be typed besides messages"
@@ -106,7 +113,7 @@ class Prompt:
             nursery.start_soon(obey)
             # Whoever is told to ignore it, as by nohup, goes on doing so.
             if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-                nursery.start_soon(_watch_hang_up)
+                self._nursery.start_soon(_watch_hang_up)
             nursery.start_soon(self._watch_window)
             await self._ask(lines.send_nowait)
             # What was typed before is done first.
@@ -148,7 +155,9 @@ class Prompt:
                 raise LocalFailure(f"the terminal: {error.strerror}") from error
             code = ExitCode.HUNG_UP
         if code is not ExitCode.OK:
-            raise Interrupted(code)
+            assert self._nursery is not None
+            self._nursery.start_soon(_interrupt, code)
+            await trio.sleep_forever()
 
     async def _watch_window(self) -> None:
         with trio.open_signal_receiver(signal.SIGWINCH) as signals:
@@ -169,6 +178,10 @@ def _write(data: bytes) -> None:
         # Where it has hung up, nobody looks any more, and that ends it soon enough.
         if sys.stdout.isatty():
             raise
+
+
+async def _interrupt(code: ExitCode) -> None:
+    raise Interrupted(code)
 
 
 async def _watch_hang_up() -> None:
