@@ -16,7 +16,7 @@ import os
 import pty
 import struct
 import termios
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pyte
@@ -25,7 +25,10 @@ import trio.testing
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+    from typing import Self
+
+    import pytest
 
 #: Seconds after which what was waited for will not come any more.
 PATIENCE = 30.0
@@ -53,81 +56,61 @@ class _Screen(pyte.HistoryScreen):
         self.answer(data)
 
 
-class Terminal:
-    """A pseudo-terminal, what runs in it, and its screen.
+class Window:
+    """A pseudo-terminal and its screen.
 
     Attributes:
-      process: what runs in it.
+      theirs: the side that programs see.
       shown: everything that was written to it, as it was.
     """
 
-    def __init__(self, process: trio.Process, ours: int, theirs: int, screen: _Screen) -> None:
-        self.process = process
+    def __init__(self, columns: int, lines: int) -> None:
+        self._ours, self.theirs = pty.openpty()
         self.shown = b""
-        self._ours = ours
-        self._theirs = theirs
-        self._screen = screen
-        self._stream = pyte.ByteStream(screen)
+        self._screen = _Screen(columns, lines, history=10_000)
+        self._screen.answer = lambda text: _write(self._ours, text.encode())
+        self._stream = pyte.ByteStream(self._screen)
         self._changed = trio.Event()
-        self._stopped = False
-        screen.answer = lambda text: _write(ours, text.encode())
+        _resize(self._ours, columns, lines)
 
     @classmethod
     @asynccontextmanager
-    async def spawn(
-        cls,
-        command: Sequence[str],
-        *,
-        columns: int = 80,
-        lines: int = 24,
-        env: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> AsyncGenerator[Terminal]:
-        """A terminal that *command* runs in; it is killed at the end.
-
-        Args:
-          command: what to run.
-          columns, lines: the screen's.
-          env: added to the environment.
-          options: for `trio.lowlevel.open_process`, as ``stderr=``.
-        """
-        ours, theirs = pty.openpty()
-        _resize(ours, columns, lines)
-        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs, **options}
-        process = await trio.lowlevel.open_process(
-            list(command),
-            env={**os.environ, "TERM": "xterm-256color", "PYTHONWARNINGS": "error", **(env or {})},
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            **streams,
-        )
-        screen = _Screen(columns, lines, history=10_000)
-        terminal = cls(process, ours, theirs, screen)
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(terminal._read)
-                yield terminal
+    async def open(cls, *, columns: int = 80, lines: int = 24) -> AsyncGenerator[Self]:
+        """A window that takes what is written to it."""
+        window = cls(columns, lines)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(window._read)
+            try:
+                yield window
+            finally:
                 nursery.cancel_scope.cancel()
-        finally:
-            if process.returncode is None:
-                process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
-            if terminal._ours >= 0:
-                os.close(ours)
-            os.close(theirs)
+                window.hang_up()
+                os.close(window.theirs)
 
     async def _read(self) -> None:
-        while self._ours >= 0:
-            with suppress(trio.ClosedResourceError):
+        with suppress(trio.ClosedResourceError):
+            while True:
                 await trio.lowlevel.wait_readable(self._ours)
-            if self._ours < 0 or self._stopped:
-                break
-            data = os.read(self._ours, 65536)
-            self.shown += data
-            self._stream.feed(data)
-            self._changed.set()
-            self._changed = trio.Event()
+                data = os.read(self._ours, 65536)
+                self.shown += data
+                self._stream.feed(data)
+                self._changed.set()
+                self._changed = trio.Event()
+
+    @contextmanager
+    def is_standard(self, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+        """A block in which this process reads its input from here, and writes its output here."""
+        with open(self.theirs, closefd=False) as stdin:
+            stdout = open(self.theirs, "w", closefd=False)  # noqa: SIM115
+            monkeypatch.setattr("sys.stdin", stdin)
+            monkeypatch.setattr("sys.stdout", stdout)
+            monkeypatch.setenv("TERM", "xterm")
+            try:
+                yield
+            finally:
+                # It may have hung up.
+                with suppress(OSError):
+                    stdout.close()
 
     # What a person does
 
@@ -147,13 +130,11 @@ class Terminal:
 
     def hang_up(self) -> None:
         """Close the window."""
+        if self._ours < 0:
+            return
         trio.lowlevel.notify_closing(self._ours)
         os.close(self._ours)
         self._ours = -1
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to what runs here."""
-        self.process.send_signal(number)
 
     # What a person sees
 
@@ -185,7 +166,7 @@ class Terminal:
 
     def attributes(self) -> list[Any]:
         """How the terminal is set: what `termios.tcgetattr` says."""
-        return termios.tcgetattr(self._theirs)
+        return termios.tcgetattr(self.theirs)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until *condition*, which is about the screen, is true."""
@@ -201,6 +182,56 @@ class Terminal:
     async def wait_gone(self, text: str) -> None:
         """Wait until *text* is not on the screen any more."""
         await self.wait_until(lambda: text not in self.text)
+
+
+class Terminal(Window):
+    """A window with a process in it.
+
+    Attributes:
+      process: what runs in it.
+    """
+
+    process: trio.Process
+
+    @classmethod
+    @asynccontextmanager
+    async def spawn(
+        cls,
+        command: Sequence[str],
+        *,
+        columns: int = 80,
+        lines: int = 24,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[Self]:
+        """A terminal that *command* runs in; it is killed at the end.
+
+        Args:
+          command: what to run.
+          columns, lines: the screen's.
+          env: added to the environment.
+          options: for `trio.lowlevel.open_process`, as ``stderr=``.
+        """
+        async with cls.open(columns=columns, lines=lines) as terminal:
+            theirs = terminal.theirs
+            terminal.process = await trio.lowlevel.open_process(
+                list(command),
+                env={**os.environ, "TERM": "xterm-256color", **(env or {})},
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                **{"stdin": theirs, "stdout": theirs, "stderr": theirs, **options},
+            )
+            try:
+                yield terminal
+            finally:
+                if terminal.process.returncode is None:
+                    terminal.process.kill()
+                with trio.CancelScope(shield=True):
+                    await terminal.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to what runs here."""
+        self.process.send_signal(number)
 
     async def exit_code(self) -> int:
         """Wait until the process has ended, and return its exit code."""

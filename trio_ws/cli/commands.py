@@ -138,6 +138,10 @@ class Typed:
             return self._ws.is_connected
         return self._ws.close_reason is None
 
+    @property
+    def _is_between_connections(self) -> bool:
+        return self._ws.close_reason is None and not self._is_connected
+
     def _retry_now(self) -> None:
         if isinstance(self._ws, ReconnectingWebSocket):
             self._ws.retry_now()
@@ -155,7 +159,7 @@ class Typed:
 
     def _enqueue(self, message: _Message) -> None:
         self._output.show("> " + message.shown.replace("\n", "\n  "))
-        if self._waits and not self._unsent and not self._is_connected:
+        if self._waits and not self._unsent and self._is_between_connections:
             self._output.say("(there is no connection: it goes out when there is one again)")
         self._unsent.append(message)
         self._notify()
@@ -223,12 +227,12 @@ class Typed:
         if not isinstance(self._ws, ReconnectingWebSocket):
             raise Usage("this is for --reconnect")
         if self._ws.is_connected:
-            events = self._ws.events()
             given_up = CloseReason(1006, "given up here", ClosedBy.LOCAL, clean=False)
-            self._ws.abort(ConnectionClosedError(given_up))
-            async for event in events:
-                if isinstance(event, Waiting | Connecting | Stopped):
-                    break
+            async with self._ws.events() as events:
+                self._ws.abort(ConnectionClosedError(given_up))
+                # There is no wait to cut short before it has begun.
+                while not isinstance(await events.receive(), Waiting | Connecting | Stopped):
+                    pass
         self._ws.retry_now()
 
     async def _stats(self, rest: str) -> None:

@@ -149,6 +149,11 @@ class Editor:
             self._leaving = True
 
     @property
+    def columns(self) -> int:
+        """The terminal's width."""
+        return self._session.app.output.get_size().columns
+
+    @property
     def unfinished(self) -> str:
         """What was typed without Enter, when it has ended."""
         return self._session.default_buffer.text
@@ -218,11 +223,12 @@ class Editor:
     def _write_some(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _WRITE_INTERVAL
-        if self._waiting:
-            self._erase()
-        while self._waiting and loop.time() < deadline:
+        self._erase()
+        while self._waiting:
             if self._write_piece(self._waiting[0]):
                 self._waiting.popleft()
+            if loop.time() >= deadline:
+                break
         self._session.app.invalidate()
         self._next_write = loop.time() + _WRITE_INTERVAL
         if self._waiting:

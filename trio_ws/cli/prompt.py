@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 import sys
 import termios
@@ -84,7 +83,9 @@ class Prompt:
 
     def draw(self, text: str) -> bool:
         """Say with the prompt how it stands; return whether there is a prompt."""
-        return self._editor.stand(_with_hint(text) if text else "")
+        if text:
+            text = _with_hint(text, self._editor.columns)
+        return self._editor.stand(text)
 
     # Talking
 
@@ -191,9 +192,9 @@ async def _watch_hang_up() -> None:
         raise Interrupted(ExitCode.HUNG_UP)
 
 
-def _with_hint(text: str) -> str:
-    """How it stands and what can be done about it, within the terminal's width."""
-    room = shutil.get_terminal_size().columns - len(_HINT)
+def _with_hint(text: str, columns: int) -> str:
+    """How it stands and what can be done about it, in one line of a terminal."""
+    room = columns - len(_HINT)
     if len(text) > room:
         text = f"{text[: max(0, room - 2)]}…)"
     return text + _HINT
