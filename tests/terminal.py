@@ -55,6 +55,11 @@ class _Screen(pyte.HistoryScreen):
     def write_process_input(self, data: str) -> None:
         self.answer(data)
 
+    def select_graphic_rendition(self, *attributes: int, **options: bool) -> None:
+        # Faint, which pyte does not know, is grey.
+        known = [90 if attribute == 2 else attribute for attribute in attributes]
+        super().select_graphic_rendition(*known, **options)
+
 
 class Window:
     """A pseudo-terminal and its screen.
@@ -91,6 +96,8 @@ class Window:
         with suppress(trio.ClosedResourceError):
             while True:
                 await trio.lowlevel.wait_readable(self._ours)
+                if self._ours < 0:
+                    break
                 data = os.read(self._ours, 65536)
                 self.shown += data
                 self._stream.feed(data)

@@ -112,7 +112,7 @@ class Output:
 
     def say(self, text: str) -> None:
         """Answer what somebody typed: where they look, and even where nothing else is said."""
-        self._stdout.put(f"{cleared(text)}\n".encode())
+        self._stdout.put(self.renderer.aside(cleared(text)))
 
     def toggle_pretty(self) -> bool:
         """Switch between ``pretty`` and the format asked for; return whether it is ``pretty``."""
@@ -297,13 +297,14 @@ async def open_output(
                 open_writer(write_to(file.fileno(), str(options.record)))
             )
         stdout = await stack.enter_async_context(open_writer(write))
-        status = _status(options, stdout, screen)
+        renderer = _renderer(options, interactive=screen is not None)
+        status = _status(options, stdout, renderer, screen)
         await stack.enter_async_context(status.kept_up())
         yield Output(
             options,
             stdout=stdout,
             recording=recording,
-            renderer=_renderer(options, interactive=screen is not None),
+            renderer=renderer,
             status=status,
             interactive=screen is not None,
         )
@@ -320,14 +321,16 @@ def _renderer(options: OutputOptions, *, interactive: bool) -> Renderer:
     )
 
 
-def _status(options: OutputOptions, stdout: Writer, screen: Screen | None) -> Status:
+def _status(
+    options: OutputOptions, stdout: Writer, renderer: Renderer, screen: Screen | None
+) -> Status:
     """How it stands is said on stderr, which may be the terminal that the prompt is on."""
     if screen is None:
         lives = sys.stderr.isatty() and not options.quiet
         return Status(say, quiet=options.quiet, draw=draw if lives else None)
 
     def say_above(text: str) -> None:
-        stdout.put(f"{cleared(text)}\n".encode())
+        stdout.put(renderer.aside(cleared(text)))
 
     def draw_below(text: str) -> None:
         if not screen.draw(text):
