@@ -310,7 +310,7 @@ async def test_a_lost_connection_counts_down_and_enter_is_now() -> None:
         first = await nursery.start(partial(serve_until_cancelled, server, port))
         async with prompt(url, *SLOW, "--on-connect", "log in") as terminal:
             await ready(terminal)
-            assert f"connected to {url}" in terminal.text
+            await terminal.wait_for(f"connected to {url}")
             await terminal.type("half")
             await terminal.wait_for("> half")
             first.cancel()
