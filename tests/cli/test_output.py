@@ -325,8 +325,9 @@ class Screen:
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def draw(self, text: str) -> None:
+    def draw(self, text: str) -> bool:
         self.drawn.append(text)
+        return True
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -15,7 +15,7 @@ import trio
 
 import trio_ws
 
-from .test_commands import COMMAND, served
+from .processes import COMMAND, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from .processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +29,6 @@ BLOCKS = [
 ]
 #: The port that the documentation uses.
 PORT = "8765"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

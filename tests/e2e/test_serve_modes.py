@@ -16,7 +16,7 @@ import trio
 import trio_ws
 from tests.cli.handlers.test_exec import STUBBORN, connect, is_running, received
 
-from .test_commands import COMMAND, served
+from .processes import COMMAND, served
 
 if TYPE_CHECKING:
     from pathlib import Path

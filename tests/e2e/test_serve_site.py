@@ -19,7 +19,7 @@ import trio_ws
 from trio_ws.cli.jsonlines import Entry, decode
 
 from ..cli.test_jsonlines import SCHEMA
-from .test_commands import COMMAND, served
+from .processes import COMMAND, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

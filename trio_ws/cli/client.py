@@ -83,6 +83,8 @@ def is_interactive(options: ClientOptions) -> bool:
     return (
         sys.stdin.isatty()
         and sys.stdout.isatty()
+        # It could not be drawn.
+        and os.environ.get("TERM") not in {"dumb", "unknown"}
         and not options.listen_only
         and _STANDARD_INPUT not in options.file
         and options.format not in {Format.RAW, Format.JSONL}

@@ -18,6 +18,7 @@ class ExitCode(enum.IntEnum):
     TIMEOUT = 6
     CLOSED = 7
     EXPECTATION = 8
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -30,7 +30,7 @@ from .failures import LocalFailure, cleared, describe, innermost, redacted, say,
 from .jsonlines import Direction, Entry
 from .options.client import Format
 from .render import Renderer, escaped, wants_color
-from .status import Status, draw
+from .status import Status, draw, in_place
 from .writer import open_writer, write_to
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class Output:
         self._stdout.put(f"{escaped(line)}\n".encode())
 
     def say(self, text: str) -> None:
-        """Answer what somebody typed."""
-        self.status.say(text)
+        """Answer what somebody typed: where they look, and even where nothing else is said."""
+        self._stdout.put(self.renderer.aside(cleared(text)))
 
     def toggle_pretty(self) -> bool:
         """Switch between ``pretty`` and the format asked for; return whether it is ``pretty``."""
@@ -297,8 +297,8 @@ class Screen(Protocol):
     def write(self, data: bytes) -> None:
         """Write *data* above the prompt. May block."""
 
-    def draw(self, text: str) -> None:
-        """Draw the prompt again, with what it says of the connection."""
+    def draw(self, text: str) -> bool:
+        """Say with the prompt how it stands; return whether there is a prompt yet."""
 
 
 @asynccontextmanager
@@ -324,13 +324,14 @@ async def open_output(
                 open_writer(write_to(file.fileno(), str(options.record)))
             )
         stdout = await stack.enter_async_context(open_writer(write))
-        status = _status(options, stdout, screen)
+        renderer = _renderer(options, interactive=screen is not None)
+        status = _status(options, stdout, renderer, screen)
         await stack.enter_async_context(status.kept_up())
         yield Output(
             options,
             stdout=stdout,
             recording=recording,
-            renderer=_renderer(options, interactive=screen is not None),
+            renderer=renderer,
             status=status,
             interactive=screen is not None,
         )
@@ -347,16 +348,23 @@ def _renderer(options: OutputOptions, *, interactive: bool) -> Renderer:
     )
 
 
-def _status(options: OutputOptions, stdout: Writer, screen: Screen | None) -> Status:
+def _status(
+    options: OutputOptions, stdout: Writer, renderer: Renderer, screen: Screen | None
+) -> Status:
     """How it stands is said on stderr, which may be the terminal that the prompt is on."""
-    if screen is None or not sys.stderr.isatty():
+    if screen is None:
         lives = sys.stderr.isatty() and not options.quiet
         return Status(say, quiet=options.quiet, draw=draw if lives else None)
 
     def say_above(text: str) -> None:
-        stdout.put(f"{cleared(text)}\n".encode())
+        stdout.put(renderer.aside(cleared(text)))
 
-    return Status(say_above, quiet=options.quiet, draw=screen.draw)
+    def draw_below(text: str) -> None:
+        if not screen.draw(text):
+            stdout.put(in_place(text).encode())
+
+    tell = say_above if sys.stderr.isatty() else say
+    return Status(tell, quiet=options.quiet, draw=draw_below)
 
 
 def _open_recording(path: Path) -> BinaryIO:

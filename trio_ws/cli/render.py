@@ -58,7 +58,13 @@ class Renderer:
         """The output for *message*, which came at *ts*, in seconds since 1970."""
         if self.format is Format.RAW:
             return message if isinstance(message, bytes) else message.encode()
-        return b"%s%s%s\n" % (self.prefix.encode(), self._time(ts), self._body(message))
+        # Under a prefix, no line of a message looks like one that is none.
+        body = self._body(message).replace(b"\n", b"\n" + b" " * len(self.prefix))
+        return b"%s%s%s\n" % (self.prefix.encode(), self._time(ts), body)
+
+    def aside(self, text: str) -> bytes:
+        """The output for *text*, a line that is about the messages."""
+        return f"{_DIM}{text}{_RESET}\n".encode() if self.color else f"{text}\n".encode()
 
     def _time(self, ts: float) -> bytes:
         if not self.timestamps:

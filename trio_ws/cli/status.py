@@ -107,9 +107,14 @@ def _brief(wait: Waiting) -> str:
     return wait.cause.rpartition(": ")[2] if dialled else wait.cause
 
 
+def in_place(text: str) -> str:
+    """What shows *text* in place of the line that the terminal's cursor is in."""
+    width = max(20, shutil.get_terminal_size().columns - 1)
+    return _CLEAR + cleared(text)[:width]
+
+
 def draw(text: str) -> None:
     """Show *text* in place of the line that the terminal's cursor is in."""
-    width = max(20, shutil.get_terminal_size().columns - 1)
     # Nobody may look any more.
     with suppress(OSError):
-        print(_CLEAR + cleared(text)[:width], end="", file=sys.stderr, flush=True)
+        print(in_place(text), end="", file=sys.stderr, flush=True)
