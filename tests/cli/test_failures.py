@@ -79,6 +79,7 @@ GONE = "error: ws://x/: no use"
         (HandshakeTimeout("too slow"), 6, "error: too slow"),
         (TimedOut("not done within 5 s"), 6, "error: not done within 5 s"),
         (ConnectionClosedError(CloseReason(4000, "out")), 7, "closed: 4000 (private use) 'out'"),
+        (ConnectionClosedError(CloseReason(1001)), 7, "1001 (going away)"),
         (ConnectionClosedOK(CloseReason(1001)), 0, "1001 (going away)"),
         (Unmet("2 came"), 8, "error: 2 came"),
         (gave_up(None), 1, "internal: GaveUp"),

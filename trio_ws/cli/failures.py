@@ -8,9 +8,9 @@ import traceback
 from contextlib import suppress
 from typing import Final
 
-from .._close import CLEAN_CODES
 from .._errors import (
     ConnectionClosed,
+    ConnectionClosedOK,
     ConnectionRejected,
     GaveUp,
     HandshakeError,
@@ -152,8 +152,11 @@ def _classify(error: BaseException) -> ExitCode:
             return ExitCode.TLS
         case OSError():
             return ExitCode.CONNECT if _alert_behind(error) is None else ExitCode.TLS
+        case ConnectionClosedOK():
+            return ExitCode.OK
         case ConnectionClosed():
-            return ExitCode.OK if error.reason.code in CLEAN_CODES else ExitCode.CLOSED
+            # Even one that was closed in good order, where something was still to be sent.
+            return ExitCode.CLOSED
         case _:
             return ExitCode.INTERNAL
 
