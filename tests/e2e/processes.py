@@ -130,6 +130,29 @@ async def running(
                 await trio.aclose_forcefully(pipe)
 
 
+@asynccontextmanager
+async def server_process(*arguments: str) -> AsyncGenerator[tuple[trio.Process, str]]:
+    """A process of ``trio-ws serve``, and its URL."""
+    command = [*COMMAND, "serve", "--port", "0", *arguments]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += await process.stdout.receive_some()
+        yield process, line.decode().split()[1]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            await trio.aclose_forcefully(pipe)
+
+
 async def echo(ws: trio_ws.WebSocket) -> None:
     async for message in ws:
         await ws.send(message)

@@ -15,7 +15,7 @@ import trio
 
 import trio_ws
 
-from .processes import COMMAND, served
+from .processes import COMMAND, server_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ async def interrupted(
 
 
 async def test_ping() -> None:
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         code, out, said = await run("ping", url, "-c", "3", "-i", "0.01")
         assert (code, said) == (0, "")
         assert out.startswith(f"connected to {url}/: connect ")
@@ -70,7 +70,7 @@ async def test_ping() -> None:
 
 
 async def test_interrupting_ping() -> None:
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         code, out = await interrupted("ping", url, when=lambda out: b"seq=1 " in out)
     assert code == 130
     assert "1 ping sent, 1 pong received, 0% lost" in out
@@ -98,7 +98,7 @@ async def test_replay_of_what_is_piped_in() -> None:
         for number in range(1000)
         for direction in (b"out", b"in")
     )
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         code, out, said = await run(
             "replay", "-", url, "--speed", "0", "--expect-same", "--linger", "0.5", stdin=recording
         )
@@ -115,7 +115,7 @@ async def test_replay_of_what_is_piped_in() -> None:
 @pytest.mark.parametrize("flow", [["--rate", "200"], ["--pipeline", "3"]])
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_bench(flow: list[str], processes: str) -> None:
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         code, out, said = await run(
             "bench", url, *QUICK, *flow, "--processes", processes, "--json", "--fail-if", "errors>0"
         )
@@ -146,7 +146,7 @@ async def test_bench_with_secrets_and_certificates(tmp_path: Path) -> None:
 
 
 async def test_a_threshold_that_is_not_met_is_exit_code_eight() -> None:
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         code, out, said = await run("bench", url, *QUICK, "--fail-if", "p50>=0us")
         assert code == 8
         assert "round trip" in out
@@ -157,7 +157,7 @@ async def test_a_threshold_that_is_not_met_is_exit_code_eight() -> None:
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_interrupting_bench(processes: str) -> None:
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         code, out = await interrupted(
             *("bench", url, "--warmup", "0", "-d", "60", "--rate", "50", "--processes", processes),
             # Progress, which comes every five seconds where there is no terminal.
@@ -169,7 +169,7 @@ async def test_interrupting_bench(processes: str) -> None:
 
 
 async def test_a_server_that_dies() -> None:
-    async with served() as (server, url):
+    async with server_process() as (server, url):
         process = await trio.lowlevel.open_process(
             [*COMMAND, "bench", url, "-d", "60", "-c", "2"],
             stdout=subprocess.PIPE,
@@ -201,7 +201,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="it looks into /proc")
 async def test_workers_die_with_their_parent() -> None:
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         process = await trio.lowlevel.open_process(
             [*COMMAND, "bench", url, "-d", "60", "--processes", "2", "-q"]
         )

@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 import trio_ws
 
-from .processes import COMMAND
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-
-@asynccontextmanager
-async def served(*arguments: str) -> AsyncIterator[tuple[trio.Process, str]]:
-    """A server's process, and its URL."""
-    command = [*COMMAND, "serve", "--port", "0", *arguments]
-    process = await trio.lowlevel.open_process(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        line = b""
-        while not line.endswith(b"\n"):
-            line += await process.stdout.receive_some()
-        yield process, line.decode().split()[1]
-    finally:
-        if process.returncode is None:
-            process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-        for pipe in (process.stdout, process.stderr):
-            assert pipe is not None
-            await trio.aclose_forcefully(pipe)
+from .processes import COMMAND, server_process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_drains_the_server(number: signal.Signals) -> None:
-    async with served() as (process, url):
+    async with server_process() as (process, url):
         async with trio_ws.connect(url, proxy=None) as ws:
             await ws.send("hello")
             assert await ws.receive() == "hello"
@@ -55,7 +26,7 @@ async def test_a_signal_drains_the_server(number: signal.Signals) -> None:
 
 
 async def test_a_second_signal_ends_the_server_at_once() -> None:
-    async with served() as (process, url):
+    async with server_process() as (process, url):
         host, _, port = url.removeprefix("ws://").partition(":")
         async with await trio.open_tcp_stream(host, int(port)) as half_open:
             await half_open.send_all(b"GET / HTTP/1.1\r\n")
@@ -69,7 +40,7 @@ async def test_a_second_signal_ends_the_server_at_once() -> None:
 
 
 async def test_a_port_in_use_is_one_line() -> None:
-    async with served() as (_, url):
+    async with server_process() as (_, url):
         port = url.rpartition(":")[2]
         result = await trio.run_process(
             [*COMMAND, "serve", "--port", port], check=False, capture_stderr=True

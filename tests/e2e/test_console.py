@@ -17,7 +17,7 @@ from trio_ws.cli.jsonlines import decode
 
 from ..cli.test_jsonlines import SCHEMA
 from .browser import Page, open_page
-from .test_commands import served
+from .processes import server_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,7 @@ async def saved(page: Page) -> list[str]:
 
 async def test_it_sends_and_receives_and_saves(tmp_path: Path) -> None:
     async with (
-        served("--console", "--path", "/ws", "--subprotocol", "chat") as (_, url),
+        server_process("--console", "--path", "/ws", "--subprotocol", "chat") as (_, url),
         open_page(tmp_path) as page,
     ):
         await page.go(page_of(url))
@@ -101,7 +101,7 @@ async def test_it_sends_and_receives_and_saves(tmp_path: Path) -> None:
 
 
 async def test_input_that_makes_no_sense_is_said_and_not_sent(tmp_path: Path) -> None:
-    async with served("--console") as (_, url), open_page(tmp_path) as page:
+    async with server_process("--console") as (_, url), open_page(tmp_path) as page:
         await page.go(page_of(url))
         await page.fill("url", "nonsense://x")
         await page.click("connect")
@@ -158,7 +158,7 @@ async def test_it_keeps_a_thousand_rows_filters_and_shows_json_prettily(tmp_path
 
 async def test_it_comes_back_when_the_server_does(tmp_path: Path) -> None:
     async with open_page(tmp_path) as page:
-        async with served("--console") as (process, url):
+        async with server_process("--console") as (process, url):
             await page.go(page_of(url))
             await page.click("connect")
             await until_state(page, "open")
@@ -171,7 +171,7 @@ async def test_it_comes_back_when_the_server_does(tmp_path: Path) -> None:
                 "/^in \\d+\\.\\d s$/.test(document.getElementById('countdown').textContent)"
             )
             assert not await page.evaluate("document.getElementById('now').hidden")
-        async with served("--console", "--port", url.rpartition(":")[2]):
+        async with server_process("--console", "--port", url.rpartition(":")[2]):
             await page.evaluate("document.getElementById('now').click()")
             await until_state(page, "open")
             await send(page, "text", "after")
@@ -230,8 +230,8 @@ async def test_a_page_from_elsewhere_is_let_in_only_where_that_is_allowed(
 ) -> None:
     allowed = not arguments
     async with (
-        served("--console") as (_, here),
-        served(*arguments) as (_, there),
+        server_process("--console") as (_, here),
+        server_process(*arguments) as (_, there),
         open_page(tmp_path) as page,
     ):
         await page.go(page_of(here))
@@ -244,7 +244,7 @@ async def test_a_page_from_elsewhere_is_let_in_only_where_that_is_allowed(
 
 async def test_over_tls_and_behind_a_password_the_page_connects_as_well(tmp_path: Path) -> None:
     async with (
-        served("--console", "--tls-self-signed", "--auth", "user:password") as (_, url),
+        server_process("--console", "--tls-self-signed", "--auth", "user:password") as (_, url),
         open_page(tmp_path) as page,
     ):
         await page.go(page_of(url).replace("://", "://user:password@"))

@@ -16,7 +16,7 @@ import trio
 import trio_ws
 from tests.cli.handlers.test_exec import STUBBORN, connect, is_running, received
 
-from .processes import COMMAND, served
+from .processes import COMMAND, server_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ async def refused(*arguments: str, cwd: Path | None = None) -> tuple[int, str]:
 
 
 async def test_broadcast() -> None:
-    async with served("--broadcast") as (_, url), connect(url) as one, connect(url) as two:
+    async with server_process("--broadcast") as (_, url), connect(url) as one, connect(url) as two:
         # Whoever has an answer to a ping has been let in.
         await one.ping()
         await two.ping()
@@ -49,7 +49,7 @@ async def test_broadcast() -> None:
 
 
 async def test_exec_and_its_exit_status() -> None:
-    async with served("--exec", 'read line; echo "got $line"; exit 3') as (_, url):
+    async with server_process("--exec", 'read line; echo "got $line"; exit 3') as (_, url):
         async with connect(url) as ws:
             await ws.send("x")
             assert await received(ws) == (["got x"], 1011, "exit status 3")
@@ -58,7 +58,7 @@ async def test_exec_and_its_exit_status() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("mode", [[], ["--shared"], ["--pty"]])
 async def test_a_signal_leaves_no_process_behind(number: signal.Signals, mode: list[str]) -> None:
-    async with served("--exec", STUBBORN, *mode) as (process, url):
+    async with server_process("--exec", STUBBORN, *mode) as (process, url):
         async with connect(url) as ws:
             pids = [int(pid) for pid in str(await ws.receive()).split()]
             assert all(map(is_running, pids))
@@ -69,7 +69,7 @@ async def test_a_signal_leaves_no_process_behind(number: signal.Signals, mode: l
 
 
 async def test_a_second_signal_leaves_none_either() -> None:
-    async with served("--exec", STUBBORN) as (process, url):
+    async with server_process("--exec", STUBBORN) as (process, url):
         async with connect(url) as ws:
             pids = [int(pid) for pid in str(await ws.receive()).split()]
             process.send_signal(signal.SIGTERM)
@@ -82,20 +82,20 @@ async def test_a_second_signal_leaves_none_either() -> None:
 async def test_replay_and_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = tmp_path / "recorded.jsonl"
     recording.write_text(RECORDED)
-    async with served("--replay", str(recording)) as (_, url), connect(url) as ws:
+    async with server_process("--replay", str(recording)) as (_, url), connect(url) as ws:
         assert await received(ws) == (["hello"], 1000, "")
     (tmp_path / "app.py").write_text(APP)
     monkeypatch.chdir(tmp_path)
-    async with served("app:greet") as (_, url), connect(url) as ws:
+    async with server_process("app:greet") as (_, url), connect(url) as ws:
         assert await received(ws) == (["hello from here"], 1000, "")
 
 
 async def test_faults() -> None:
-    async with served("--reject", "503") as (_, url):
+    async with server_process("--reject", "503") as (_, url):
         with pytest.raises(trio_ws.ConnectionRejected):
             async with connect(url):
                 pass
-    async with served("--drop-after", "1") as (_, url), connect(url) as ws:
+    async with server_process("--drop-after", "1") as (_, url), connect(url) as ws:
         await ws.send("a")
         assert await received(ws) == (["a"], 1006, "")
 

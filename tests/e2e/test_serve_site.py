@@ -19,7 +19,7 @@ import trio_ws
 from trio_ws.cli.jsonlines import Entry, decode
 
 from ..cli.test_jsonlines import SCHEMA
-from .processes import COMMAND, served
+from .processes import COMMAND, server_process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,7 +73,7 @@ def url_in(said: list[str]) -> str:
 async def test_everything_on_one_port(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<p>static")
     arguments = ("--console", "--metrics", "--static", str(tmp_path), "--path", "/ws")
-    async with served(*arguments) as (_, url):
+    async with server_process(*arguments) as (_, url):
         assert await http(url, "/healthz") == (200, b"ok\n")
         assert await http(url, "/page.html") == (200, b"<p>static")
         assert await http(url, "/page.html", "HEAD") == (200, b"")
@@ -97,7 +97,10 @@ async def test_credentials_from_a_file_and_the_environment(
     users = tmp_path / "users"
     users.write_text("alice:wonder\nbob:builder\n")
     monkeypatch.setenv("TRIO_WS_SERVE_BEARER", "one\ntwo")
-    async with served("--auth", f"@{users}", "--metrics", "--log-level", "debug") as (_, url):
+    async with server_process("--auth", f"@{users}", "--metrics", "--log-level", "debug") as (
+        _,
+        url,
+    ):
         for headers in ("", "Authorization: Bearer three\r\n"):
             assert (await http(url, "/metrics", headers=headers))[0] == 401
         assert (await http(url, "/healthz"))[0] == 200
@@ -135,7 +138,7 @@ async def test_clients_need_the_certificate_asked_for(tmp_path: Path) -> None:
         os.fspath(server_pem)
     )
     arguments = ("--tls-cert", str(server_pem), "--client-ca", str(pem), "--log-level", "debug")
-    async with served(*arguments) as (process, url):
+    async with server_process(*arguments) as (process, url):
         context = ssl.create_default_context(cafile=os.fspath(pem))
         with pytest.raises((OSError, trio.BrokenResourceError, trio_ws.HandshakeError)):
             async with trio_ws.connect(url, ssl_context=context, proxy=None):
@@ -230,7 +233,7 @@ async def test_a_reader_that_does_not_read_slows_down_and_does_not_keep_the_serv
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    async with served("--unix-socket", str(path)) as (process, url):
+    async with server_process("--unix-socket", str(path)) as (process, url):
         assert url == f"ws+unix:{path}"
         async with trio_ws.connect(url) as ws:
             await ws.send("hello")
