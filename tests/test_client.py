@@ -536,7 +536,7 @@ async def test_an_exception_leaves_the_block_as_itself(kind: type[Exception]) ->
             async with connect(url(server)):
                 raise error
         assert caught.value is error
-        while server.connections:
+        while server.statistics().connections:
             await trio.testing.wait_all_tasks_blocked()
     assert codes == [1011]
 
@@ -556,7 +556,7 @@ async def test_cancelling_the_block_closes_with_1001() -> None:
                 scope.cancel()
                 await trio.sleep_forever()
         assert scope.cancelled_caught
-        while server.connections:
+        while server.statistics().connections:
             await trio.testing.wait_all_tasks_blocked()
     assert codes == [1001]
 

@@ -1580,3 +1580,22 @@ async def test_a_full_inbox_does_not_hide_that_the_peer_has_gone(
         assert await server.receive() == "a"
         with pytest.raises(ConnectionClosedError):
             await server.receive()
+
+
+@pytest.mark.parametrize("call", ["receive", "send"])
+async def test_a_cancelled_call_says_so_though_the_connection_ended_as_well(call: str) -> None:
+    async with open_pair() as (client, _), trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def wait() -> None:
+            with scope:
+                await (client.receive() if call == "receive" else client.send("never"))
+
+        if call == "send":
+            assert isinstance(client, Connection)
+            client._fragmenting = True
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        client.abort()
+        scope.cancel()
+    assert scope.cancelled_caught

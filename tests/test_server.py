@@ -312,7 +312,7 @@ async def test_an_on_error_that_fails_disturbs_nobody(caplog: pytest.LogCaptureF
                 else:
                     with pytest.raises(ConnectionClosedError):
                         await ws.receive()
-            while server.connections:
+            while server.statistics().connections:
                 await trio.testing.wait_all_tasks_blocked(0.01)
         assert [one.getMessage().partition(": ")[2] for one in caplog.records] == messages
 
@@ -755,7 +755,7 @@ async def test_connections_beyond_the_bound_get_503() -> None:
                 async with trio_ws.connect(url(server)):
                     pass
             assert (caught.value.status, caught.value.retry_after) == (503, 5.0)
-        while server.connections:
+        while server.statistics().connections:
             await trio.testing.wait_all_tasks_blocked()
         async with trio_ws.connect(url(server)):
             pass
@@ -767,7 +767,7 @@ async def test_connections_of_one_host_beyond_the_bound_get_503() -> None:
             with pytest.raises(ConnectionRejected, match="Too many connections from your address"):
                 async with trio_ws.connect(url(server)):
                     pass
-        while server.connections:
+        while server.statistics().connections:
             await trio.testing.wait_all_tasks_blocked()
         assert not server._hosts
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from . import classification
+    from ._backoff import Backoff
     from ._client import ConnectOptions, connect
     from ._close import CloseCode, ClosedBy, CloseReason
+    from ._endpoints import Endpoint
     from ._errors import (
         ConnectionClosed,
         ConnectionClosedError,
@@ -29,18 +31,11 @@ if TYPE_CHECKING:
         TooManyRedirects,
         TrioWSError,
     )
+    from ._events import EventStream
     from ._heartbeat import AdaptiveHeartbeat, Heartbeat, HeartbeatPolicy, IdleHeartbeat
     from ._http import all_of, basic_auth, bearer_auth, health
     from ._keep_connected import OfflineQueue, ReconnectingWebSocket, keep_connected
-    from ._reconnect import (
-        Backoff,
-        Client,
-        ConnectionContext,
-        Connections,
-        Endpoint,
-        EventStream,
-        supervise,
-    )
+    from ._reconnect import Client, ConnectionContext, Connections, supervise
     from ._routing import Router
     from ._server import Server, ServerStatistics, serve
     from ._settings import Compression, Limits, Timeouts
@@ -141,15 +136,10 @@ _HOMES: Final = {
     "_heartbeat": ("AdaptiveHeartbeat", "Heartbeat", "HeartbeatPolicy", "IdleHeartbeat"),
     "_http": ("all_of", "basic_auth", "bearer_auth", "health"),
     "_keep_connected": ("OfflineQueue", "ReconnectingWebSocket", "keep_connected"),
-    "_reconnect": (
-        "Backoff",
-        "Client",
-        "ConnectionContext",
-        "Connections",
-        "Endpoint",
-        "EventStream",
-        "supervise",
-    ),
+    "_backoff": ("Backoff",),
+    "_endpoints": ("Endpoint",),
+    "_events": ("EventStream",),
+    "_reconnect": ("Client", "ConnectionContext", "Connections", "supervise"),
     "_routing": ("Router",),
     "_server": ("Server", "ServerStatistics", "serve"),
     "_settings": ("Compression", "Limits", "Timeouts"),

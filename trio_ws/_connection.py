@@ -260,7 +260,10 @@ class Connection(WebSocket):
         """Go through the scheduler, then wait until a message may be put. Not FIFO."""
         await trio.lowlevel.checkpoint()
         while True:
-            self._check_open()
+            if self._reason is not None:
+                # As in receive: a cancellation that ended the connection is what is told.
+                await trio.lowlevel.checkpoint_if_cancelled()
+                raise self._closed()
             if not (self._outbox.is_blocked or self._fragmenting):
                 break
             await self._outbox.wait_change()
@@ -337,6 +340,8 @@ class Connection(WebSocket):
             await trio.lowlevel.checkpoint()
         while not inbox.items:
             if self._reason is not None:
+                # Perhaps it ended because this task's scope was cancelled: then that is told.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 raise self._closed()
             await inbox.wait_item()
         self._turn_left = _TURN_MESSAGES

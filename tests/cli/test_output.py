@@ -174,8 +174,8 @@ def test_lines_between_messages() -> None:
     stage = Stage()
     stage.output.show("> a\x1b")
     stage.output.say("answer")
-    assert stage.shown == b"> a\\x1b\n"
-    assert stage.said == ["answer"]
+    assert stage.shown == b"> a\\x1b\nanswer\n"
+    assert stage.said == []
 
 
 def test_json_may_be_laid_out_or_not() -> None:

@@ -7,12 +7,13 @@ completion stay quick.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from .exit_codes import EXIT_CODES
+from .exit_codes import EXIT_CODES, ExitCode
 from .options.bench import BenchOptions
 from .options.client import ClientOptions, ListenOptions, SendOptions
 from .options.ping import PingOptions
@@ -198,15 +199,28 @@ def main() -> None:
     """The console script's entry point."""
     _replace_closed_streams()
     try:
+        code = _run()
+    except KeyboardInterrupt:
+        # Once more, while the first was dealt with.
+        code = ExitCode.INTERRUPTED
+    # It ends now, and another Ctrl-C has nothing left to change.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
+    """Run the command; return what to exit with."""
+    try:
         app()
+    except SystemExit as error:
+        return error.code
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
         from .failures import exit_code
 
         # Looked for by hand: what goes wrong may do so before options are read.
         debug = "--debug" in sys.argv or os.environ.get("TRIO_WS_DEBUG", "0") not in {"", "0"}
-        sys.exit(exit_code(error, debug=debug))
+        return exit_code(error, debug=debug)
+    return ExitCode.OK
 
 
 def _replace_closed_streams() -> None:

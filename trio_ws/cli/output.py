@@ -197,6 +197,9 @@ class Output:
                 self.status.connected(f"connected again after {record.offline:.1f} s")
             case Connected():
                 self.status.connected(f"connected to {record.target}")
+            case Disconnected(by_choice=True):
+                # Whoever chose knows.
+                pass
             case Disconnected(reason=CloseReason(code=CloseCode.NORMAL_CLOSURE)):
                 self.status.say(f"closed after {record.open_for:.1f} s: {record.reason}")
             case Disconnected():

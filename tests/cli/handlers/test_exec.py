@@ -65,7 +65,7 @@ async def served(
 
 async def nothing_left(server: trio_ws.Server) -> None:
     """Wait until every handler has returned."""
-    while server.connections:
+    while server.statistics().connections:
         await trio.testing.wait_all_tasks_blocked(0.01)
 
 
