@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from trio_ws.cli.options.client import ClientOptions, ListenOptions, SendOptions
 from trio_ws.cli.options.serve import ServeOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 runner = CliRunner()
@@ -139,11 +141,33 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     assert capsys.readouterr().err.startswith("Traceback")
 
 
+@pytest.fixture(autouse=True)
+def own_sigint() -> Iterator[None]:
+    """`main` ignores SIGINT when it has ended; the tests go on."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_while_the_first_is_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app_module, "app", interrupted)
+    monkeypatch.setattr("trio_ws.cli.failures.exit_code", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_closed_streams_are_replaced_by_the_null_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     monkeypatch.setattr(app_module, "app", lambda: print("into the void"))
-    main()
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
     assert sys.stdin.read() == ""
     for name in ("stdin", "stdout", "stderr"):
         assert getattr(sys, name).name == os.devnull
