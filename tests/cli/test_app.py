@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from trio_ws.cli import app as app_module
 from trio_ws.cli import client, serve
-from trio_ws.cli.app import app, main
+from trio_ws.cli.app import COMMANDS, main, make_app
 from trio_ws.cli.failures import Usage
 from trio_ws.cli.options.client import ClientOptions, ListenOptions, SendOptions
 from trio_ws.cli.options.serve import ServeOptions
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 runner = CliRunner()
+app = make_app()
 
 
 def test_help_names_the_commands_and_the_exit_codes() -> None:
@@ -107,7 +108,7 @@ def test_main_turns_failures_into_exit_codes(
     def fail() -> None:
         raise ConnectionRefusedError("nobody there")
 
-    monkeypatch.setattr(app_module, "app", fail)
+    monkeypatch.setattr(app_module, "make_app", lambda names: fail)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 3
@@ -118,7 +119,7 @@ def test_main_leaves_exits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def leave() -> None:
         raise SystemExit(2)
 
-    monkeypatch.setattr(app_module, "app", leave)
+    monkeypatch.setattr(app_module, "make_app", lambda names: leave)
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
@@ -131,7 +132,7 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     def fail() -> None:
         raise ConnectionRefusedError("nobody there")
 
-    monkeypatch.setattr(app_module, "app", fail)
+    monkeypatch.setattr(app_module, "make_app", lambda names: fail)
     if by == "option":
         monkeypatch.setattr("sys.argv", ["trio-ws", "client", "ws://x", "--debug"])
     else:
@@ -139,6 +140,28 @@ def test_a_traceback_is_shown_where_it_is_asked_for(
     with pytest.raises(SystemExit):
         main()
     assert capsys.readouterr().err.startswith("Traceback")
+
+
+def test_only_the_options_of_a_command_that_is_named_are_read() -> None:
+    some = make_app(["trio-ws", "ping", "--help"])
+    assert "--interval" in runner.invoke(some, ["ping", "--help"]).output
+    listed = runner.invoke(some, ["--help"]).output
+    assert listed == runner.invoke(app, ["--help"]).output
+    for command in COMMANDS:
+        assert command.name in listed
+    assert "--header" not in runner.invoke(some, ["send", "--help"]).output
+    assert isinstance(runner.invoke(some, ["send"]).exception, AssertionError)
+
+
+def test_a_shell_that_asks_for_completions_is_told_of_every_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setenv("_TRIO_WS_COMPLETE", "complete_bash")
+    monkeypatch.setattr(app_module, "make_app", lambda names: lambda: asked.append(names))
+    with pytest.raises(SystemExit):
+        main()
+    assert asked == [None]
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +176,7 @@ def test_a_second_ctrl_c_while_the_first_is_dealt_with(monkeypatch: pytest.Monke
     def interrupted(*arguments: object, **options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app_module, "app", interrupted)
+    monkeypatch.setattr(app_module, "make_app", lambda names: interrupted)
     monkeypatch.setattr("trio_ws.cli.failures.exit_code", interrupted)
     with pytest.raises(SystemExit) as caught:
         main()
@@ -164,7 +187,7 @@ def test_a_second_ctrl_c_while_the_first_is_dealt_with(monkeypatch: pytest.Monke
 def test_closed_streams_are_replaced_by_the_null_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
-    monkeypatch.setattr(app_module, "app", lambda: print("into the void"))
+    monkeypatch.setattr(app_module, "make_app", lambda names: lambda: print("into the void"))
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 0

@@ -767,8 +767,8 @@ async def test_starting_is_quick_enough_to_be_typed() -> None:
     slow = ("rich", "prompt_toolkit", "pygments", "trio_websocket", "asyncio")
     async with served() as (url, _):
         script = (
-            "import sys; from trio_ws.cli.app import app\n"
-            f"app(['send', {url!r}, 'x'], standalone_mode=False)\n"
+            "import sys; from trio_ws.cli.app import make_app\n"
+            f"make_app()(['send', {url!r}, 'x'], standalone_mode=False)\n"
             f"print(*[name for name in {slow} if name in sys.modules])"
         )
         result = await trio.run_process(

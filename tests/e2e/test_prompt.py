@@ -499,8 +499,8 @@ async def test_quiet_still_answers() -> None:
 
 async def test_a_pipe_needs_no_prompt() -> None:
     script = (
-        "import sys; from trio_ws.cli.app import app\n"
-        "try: app(sys.argv[1:])\n"
+        "import sys; from trio_ws.cli.app import make_app\n"
+        "try: make_app()(sys.argv[1:])\n"
         "finally: print('prompt_toolkit' in sys.modules, file=sys.stderr)"
     )
     async with serving(echo) as server:

@@ -1,7 +1,7 @@
 """The ``trio-ws`` command: which commands there are, and nothing of what they do.
 
-The modules that do the work are imported when their command runs, so that ``--help`` and
-completion stay quick.
+What a command can be asked for, and what does the work, is imported when it is named on the
+command line: the options of all commands together take longer to read than most commands run.
 """
 
 from __future__ import annotations
@@ -9,31 +9,206 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from .exit_codes import EXIT_CODES, ExitCode
-from .options.bench import BenchOptions
-from .options.client import ClientOptions, ListenOptions, SendOptions
-from .options.ping import PingOptions
-from .options.replay import ReplayOptions
-from .options.serve import ServeOptions
-from .signature import takes
 
-app = typer.Typer(
-    name="trio-ws",
-    help="WebSockets on Trio: a server, a client, and tools beside them.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    # A traceback with local variables would print secrets.
-    pretty_exceptions_enable=False,
-)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
 
-_VARIABLES = (
+_HELP: Final = "WebSockets on Trio: a server, a client, and tools beside them."
+_VARIABLES: Final = (
     "Options are also taken from the environment: TRIO_WS_BEARER is --bearer of every command, "
     "TRIO_WS_CLIENT_BEARER that of client."
 )
+#: Set by shells that ask for completions.
+_COMPLETING: Final = "_TRIO_WS_COMPLETE"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+      name: what it is called.
+      options: the class of its options, with its module in `trio_ws.cli.options`.
+      run: the function that does it, with its module in `trio_ws.cli`.
+      help: what it is for; the first paragraph stands in the list of commands.
+      examples: commands to begin with.
+    """
+
+    name: str
+    options: str
+    run: str
+    help: str
+    examples: tuple[str, ...]
+
+    def callback(self) -> Callable[..., None]:
+        """The function that Typer reads the options from."""
+        from .signature import takes
+
+        def run(options: Any) -> None:
+            _named(self.run)(options)
+
+        run.__name__ = self.name
+        run.__doc__ = self.help
+        return takes(_named(f"options.{self.options}"))(run)
+
+    def stand_in(self) -> Callable[..., None]:
+        """One for the list of commands."""
+
+        def run() -> None:
+            raise AssertionError(f"{self.name} was not named")
+
+        run.__doc__ = self.help
+        return run
+
+
+def _named(name: str) -> Any:
+    """What is called *name* in a module of this package: ``module.name``."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(import_module(f".{module}", __package__), attribute)
+
+
+COMMANDS: Final = (
+    Command(
+        "serve",
+        "serve.ServeOptions",
+        "serve.run",
+        """Serve: answer every message with itself, or do what else is asked for.
+
+        SIGTERM or Ctrl-C closes the open connections in good order; a second one ends at once.
+        """,
+        (
+            "trio-ws serve --broadcast --console",
+            "trio-ws serve --exec 'tr a-z A-Z' --port 9000",
+            "trio-ws serve chat:handler --tls-self-signed",
+            "trio-ws serve --latency 0.1-0.5 --drop-after 20 --seed 1",
+        ),
+    ),
+    Command(
+        "client",
+        "client.ClientOptions",
+        "client.run_client",
+        """Connect: each line of input is a message, each message a line of output.
+
+        At a terminal there is a prompt, with a history and commands such as /help. Messages go
+        to stdout, everything else to stderr. Where MESSAGE or --file say what to send, the input
+        is not read, unless at a terminal. With --reconnect, input waits while there is no
+        connection; a server that closes with 1000 is done, and so is the client.
+        """,
+        (
+            'trio-ws client wss://example.com --reconnect --on-connect \'{"op": "subscribe"}\'',
+            "seq 1000 | trio-ws client :8765 > replies",
+            "trio-ws client :8765 --file photo.jpg --binary --count 1",
+            "trio-ws client :8765 --format jsonl | jq .data",
+        ),
+    ),
+    Command(
+        "send",
+        "client.SendOptions",
+        "client.run_send",
+        """Connect, send, print one reply, and leave; --count says how many replies.
+
+        Without MESSAGE and --file it sends the input. With --expect, the reply is the first message
+        that matches.
+        """,
+        (
+            "trio-ws send :8765 hello",
+            'trio-ws send :8765 \'{"op": "login"}\' --expect \'"ok": *true\' --timeout 5',
+            "git log -1 | trio-ws send :8765 --split none --count 0",
+        ),
+    ),
+    Command(
+        "listen",
+        "client.ListenOptions",
+        "client.run_listen",
+        """Connect, and print what comes; never reads the input.
+
+        What --on-connect says is sent first, to log in or to subscribe.
+        """,
+        (
+            "trio-ws listen wss://example.com/feed --reconnect --format jsonl --record feed.jsonl",
+            'trio-ws listen :8765 --on-connect \'{"op": "subscribe"}\' -n 10',
+        ),
+    ),
+    Command(
+        "ping",
+        "ping.PingOptions",
+        "ping.run",
+        """Ping: how long a server takes to connect to, and to answer.
+
+        A line for each pong, and a summary at the end, also after Ctrl-C. Exit code 0 where any
+        pong came, 6 where none did.
+        """,
+        (
+            "trio-ws ping wss://example.com -c 5",
+            "trio-ws ping :8765 -i 0.2 -q",
+        ),
+    ),
+    Command(
+        "replay",
+        "replay.ReplayOptions",
+        "replay.run",
+        """Replay: send what was recorded, when it was recorded.
+
+        Each message that comes is a line of output. The whole file is checked before the connection
+        is made.
+        """,
+        (
+            "trio-ws replay feed.jsonl :8765 --direction in --speed 10",
+            "trio-ws replay talk.jsonl :8765 --expect-same",
+        ),
+    ),
+    Command(
+        "bench",
+        "bench.BenchOptions",
+        "bench.command.run",
+        """Bench: how fast an echo server answers under load.
+
+        With --rate, latencies count from when each message was due, which corrects for coordinated
+        omission. Without it, a server that stalls is sent less, and latencies look better than they
+        would be for users who do not wait.
+        """,
+        (
+            "trio-ws bench :8765 -c 100 --rate 5000 --duration 30",
+            "trio-ws bench :8765 -c 50 --rate 2000 --fail-if 'p99>50ms' --fail-if 'errors>0'",
+            "trio-ws bench :8765 --pipeline 100 --processes 2 --json",
+        ),
+    ),
+)
+
+
+def make_app(names: Container[str] | None = None) -> typer.Typer:
+    """The command line.
+
+    Args:
+      names: the commands whose options are read, ``None`` for all; the others are only listed.
+    """
+    app = typer.Typer(
+        name="trio-ws",
+        help=_HELP,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        # A traceback with local variables would print secrets.
+        pretty_exceptions_enable=False,
+    )
+    app.callback(
+        epilog=_epilog(
+            "trio-ws serve --console",
+            "trio-ws client :8765",
+            'trio-ws send wss://example.com/api \'{"op": "time"}\' --bearer @token',
+        )
+    )(_common)
+    for command in COMMANDS:
+        wanted = names is None or command.name in names
+        callback = command.callback() if wanted else command.stand_in()
+        app.command(command.name, epilog=_epilog(*command.examples))(callback)
+    return app
 
 
 def _epilog(*examples: str) -> str:
@@ -49,13 +224,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog=_epilog(
-        "trio-ws serve --console",
-        "trio-ws client :8765",
-        'trio-ws send wss://example.com/api \'{"op": "time"}\' --bearer @token',
-    )
-)
 def _common(
     version: Annotated[
         bool,
@@ -64,135 +232,7 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    """WebSockets on Trio: a server, a client, and tools beside them."""
-
-
-@app.command(
-    epilog=_epilog(
-        "trio-ws serve --broadcast --console",
-        "trio-ws serve --exec 'tr a-z A-Z' --port 9000",
-        "trio-ws serve chat:handler --tls-self-signed",
-        "trio-ws serve --latency 0.1-0.5 --drop-after 20 --seed 1",
-    )
-)
-@takes(ServeOptions)
-def serve(options: ServeOptions) -> None:
-    """Serve: answer every message with itself, or do what else is asked for.
-
-    SIGTERM or Ctrl-C closes the open connections in good order; a second one ends at once.
-    """
-    from .serve import run
-
-    run(options)
-
-
-@app.command(
-    epilog=_epilog(
-        'trio-ws client wss://example.com/feed --reconnect --on-connect \'{"op": "subscribe"}\'',
-        "seq 1000 | trio-ws client :8765 > replies",
-        "trio-ws client :8765 --file photo.jpg --binary --count 1",
-        "trio-ws client :8765 --format jsonl | jq .data",
-    )
-)
-@takes(ClientOptions)
-def client(options: ClientOptions) -> None:
-    """Connect: each line of input is a message, each message a line of output.
-
-    At a terminal there is a prompt, with a history and commands such as /help. Messages go to
-    stdout, everything else to stderr. Where MESSAGE or --file say what to send, the input is not
-    read, unless at a terminal. With --reconnect, input waits while there is no connection; a
-    server that closes with 1000 is done, and so is the client.
-    """
-    from .client import run_client
-
-    run_client(options)
-
-
-@app.command(
-    epilog=_epilog(
-        "trio-ws send :8765 hello",
-        'trio-ws send :8765 \'{"op": "login"}\' --expect \'"ok": *true\' --timeout 5',
-        "git log -1 | trio-ws send :8765 --split none --count 0",
-    )
-)
-@takes(SendOptions)
-def send(options: SendOptions) -> None:
-    """Connect, send, print one reply, and leave; --count says how many replies.
-
-    Without MESSAGE and --file it sends the input. With --expect, the reply is the first message
-    that matches.
-    """
-    from .client import run_send
-
-    run_send(options)
-
-
-@app.command(
-    epilog=_epilog(
-        "trio-ws listen wss://example.com/feed --reconnect --format jsonl --record feed.jsonl",
-        'trio-ws listen :8765 --on-connect \'{"op": "subscribe"}\' -n 10',
-    )
-)
-@takes(ListenOptions)
-def listen(options: ListenOptions) -> None:
-    """Connect, and print what comes; never reads the input.
-
-    What --on-connect says is sent first, to log in or to subscribe.
-    """
-    from .client import run_listen
-
-    run_listen(options)
-
-
-@app.command(epilog=_epilog("trio-ws ping wss://example.com -c 5", "trio-ws ping :8765 -i 0.2 -q"))
-@takes(PingOptions)
-def ping(options: PingOptions) -> None:
-    """Ping: how long a server takes to connect to, and to answer.
-
-    A line for each pong, and a summary at the end, also after Ctrl-C. Exit code 0 where any pong
-    came, 6 where none did.
-    """
-    from .ping import run
-
-    run(options)
-
-
-@app.command(
-    epilog=_epilog(
-        "trio-ws replay feed.jsonl :8765 --direction in --speed 10",
-        "trio-ws replay talk.jsonl :8765 --expect-same",
-    )
-)
-@takes(ReplayOptions)
-def replay(options: ReplayOptions) -> None:
-    """Replay: send what was recorded, when it was recorded.
-
-    Each message that comes is a line of output. The whole file is checked before the connection
-    is made.
-    """
-    from .replay import run
-
-    run(options)
-
-
-@app.command(
-    epilog=_epilog(
-        "trio-ws bench :8765 -c 100 --rate 5000 --duration 30",
-        "trio-ws bench :8765 -c 50 --rate 2000 --fail-if 'p99>50ms' --fail-if 'errors>0'",
-        "trio-ws bench :8765 --pipeline 100 --processes 2 --json",
-    )
-)
-@takes(BenchOptions)
-def bench(options: BenchOptions) -> None:
-    """Bench: how fast an echo server answers under load.
-
-    With --rate, latencies count from when each message was due, which corrects for coordinated
-    omission. Without it, a server that stalls is sent less, and latencies look better than they
-    would be for users who do not wait.
-    """
-    from .bench.command import run
-
-    run(options)
+    pass
 
 
 def main() -> None:
@@ -211,7 +251,7 @@ def main() -> None:
 def _run() -> int | str | None:
     """Run the command; return what to exit with."""
     try:
-        app()
+        make_app(None if _COMPLETING in os.environ else sys.argv[1:])()
     except SystemExit as error:
         return error.code
     except BaseException as error:
