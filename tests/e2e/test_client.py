@@ -73,7 +73,7 @@ async def test_five_thousand_lines_come_back_complete_and_in_order(
                 said = f"trio-ws: connected to {url}/\n" if reconnect else ""
                 assert result.err == said
 
-        for _ in range(10):
+        for _ in range(20):
             nursery.start_soon(go)
 
 

@@ -85,7 +85,7 @@ COMMANDS: Final = (
         """,
         (
             "trio-ws serve --broadcast --console",
-            "trio-ws serve --exec 'tr a-z A-Z' --port 9000",
+            "trio-ws serve --exec 'sed -u s/^/you-said:/' --port 9000",
             "trio-ws serve chat:handler --tls-self-signed",
             "trio-ws serve --latency 0.1-0.5 --drop-after 20 --seed 1",
         ),
