@@ -102,7 +102,6 @@ FLOORS = {
         "cli.history",
         "cli.input",
         "cli.jsonlines",
-        "cli.lines",
         "cli.metrics",
         "cli.opening",
         "cli.options",
