@@ -76,6 +76,7 @@ FLOORS = {
         "cli.console",
         "cli.conversation",
         "cli.delayed",
+        "cli.editing",
         "cli.editor",
         "cli.exit_codes",
         "cli.failures",
