@@ -1,15 +1,23 @@
-"""What the tests of the client command share."""
+"""What the tests of the commands share."""
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from prompt_toolkit.application import create_app_session
+
+from trio_ws.cli import editing
 from trio_ws.cli.options.client import ClientOptions
 
+from ..terminal import Window
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
+
+    import pytest
 
 URL = "ws://testserver/feed"
 
@@ -54,3 +62,13 @@ def read_available(descriptor: int) -> bytes:
     except BlockingIOError:
         pass
     return b"".join(pieces)
+
+
+@asynccontextmanager
+async def open_window(monkeypatch: pytest.MonkeyPatch, **size: int) -> AsyncGenerator[Window]:
+    """A window that is this process's terminal."""
+    async with Window.open(**size) as window:
+        with window.is_standard(monkeypatch), create_app_session():
+            monkeypatch.setattr("sys.stderr", sys.stdout)
+            monkeypatch.setattr(editing, "_STDOUT", window.theirs)
+            yield window

@@ -16,7 +16,6 @@ import trio.testing
 import trio_ws
 from trio_ws.cli import client
 from trio_ws.cli.client import (
-    interruptible,
     is_interactive,
     run_client,
     run_listen,
@@ -136,7 +135,7 @@ async def test_listen_prints_what_comes(
 
 
 async def test_what_came_before_a_refused_login_is_printed(
-    planned: Planned, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+    planned: Planned, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
 ) -> None:
     async def refuse(ws: WebSocket) -> None:
         await ws.send("you are banned")
@@ -287,22 +286,6 @@ async def test_what_went_wrong_is_recorded(
         await converse(planned, run_client, client_options(record=record))
     (entry,) = decode(record.read_bytes().splitlines(), "it")
     assert (entry.type, entry.reason) == ("error", "nobody there")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_signals_end_it(number: signal.Signals, code: int) -> None:
-    with pytest.raises(BaseExceptionGroup) as caught:
-        async with interruptible():
-            signal.raise_signal(number)
-            await trio.sleep_forever()
-    error = innermost(caught.value)
-    assert isinstance(error, Interrupted)
-    assert error.code == code
-
-
-async def test_without_signals_nothing_happens() -> None:
-    async with interruptible():
-        await trio.lowlevel.checkpoint()
 
 
 async def test_an_interruption_is_no_error_in_the_recording(

@@ -13,7 +13,7 @@ import trio
 import trio_ws
 from tests.network import URL, Network, install
 from tests.sweeps import cancel_sweep
-from trio_ws.cli import lines, ping
+from trio_ws.cli import ping
 from trio_ws.cli.connecting import destination_of
 from trio_ws.cli.failures import Interrupted, told
 from trio_ws.cli.options.ping import PingOptions
@@ -44,7 +44,7 @@ class Output:
 @pytest.fixture
 def output(monkeypatch: pytest.MonkeyPatch) -> Output:
     output = Output()
-    monkeypatch.setattr(lines, "put", output.put)
+    monkeypatch.setattr(ping, "write_stdout", output.put)
     return output
 
 
@@ -262,7 +262,7 @@ async def test_the_connection_ends_at_once(
         await trio.sleep(pause)
         await output.put(data)
 
-    monkeypatch.setattr(lines, "put", put)
+    monkeypatch.setattr(ping, "write_stdout", put)
     monkeypatch.setattr(ping, "_PATIENCE", 100)
     with failing(*((6, "no pong came") if code == 1000 else (7, "4000"))):
         await run(network, leaves, count=1)

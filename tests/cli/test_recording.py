@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import trio.testing
 import trio_ws
 from trio_ws.cli.jsonlines import Entry, decode
 from trio_ws.cli.recorded import RecordedWebSocket
-from trio_ws.cli.recording import Recorder, write_to
+from trio_ws.cli.recording import Recorder
 from trio_ws.instrumentation import (
     ConnectionEnded,
     ConnectionOpened,
@@ -32,7 +31,6 @@ from ..sweeps import cancel_sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from trio_ws.testing import Pair
 
@@ -434,39 +432,3 @@ async def test_a_close_after_the_handler_is_recorded_when_it_comes(output: Outpu
     mine = [entry for entry in output.entries if entry.conn == pair.server.id]
     assert [entry.type for entry in mine] == ["open", "message", "close"]
     assert (mine[-1].dir, mine[-1].code) == ("out", 1000)
-
-
-# Writing
-
-
-def test_all_of_it_is_written_also_to_a_pipe_that_does_not_block() -> None:
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    data = os.urandom(1 << 20)
-    got: list[bytes] = []
-
-    def read() -> None:
-        while part := os.read(reading, 65536):
-            got.append(part)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    write_to(writing, data)
-    os.close(writing)
-    thread.join()
-    os.close(reading)
-    assert b"".join(got) == data
-
-
-def test_a_pipe_that_nobody_reads_is_an_error() -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with pytest.raises(BrokenPipeError):
-        write_to(writing, b"x")
-    os.close(writing)
-
-
-def test_a_file_is_written_as_well(tmp_path: Path) -> None:
-    with open(tmp_path / "out", "wb") as file:
-        write_to(file.fileno(), b"line\n")
-    assert (tmp_path / "out").read_bytes() == b"line\n"

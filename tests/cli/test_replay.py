@@ -14,7 +14,7 @@ import trio
 import trio_ws
 from tests.network import URL, Network, echo, install
 from tests.sweeps import cancel_sweep
-from trio_ws.cli import lines, replay
+from trio_ws.cli import replay
 from trio_ws.cli.connecting import destination_of
 from trio_ws.cli.failures import Interrupted, Unmet, Usage, told
 from trio_ws.cli.jsonlines import Entry, encode
@@ -37,7 +37,7 @@ def output(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         await trio.lowlevel.checkpoint()
         output.append(data)
 
-    monkeypatch.setattr(lines, "put", put)
+    monkeypatch.setattr(replay, "write_stdout", put)
     return output
 
 

@@ -149,10 +149,10 @@ async def test_with_json_lines_only_they_are_on_stdout(capfd: pytest.CaptureFixt
 async def test_when_nobody_reads_the_json_lines_it_drains_and_ends(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(descriptor: int, data: bytes) -> None:
+    def broken(data: bytes) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("trio_ws.cli.recording.write_to", broken)
+    monkeypatch.setattr("trio_ws.cli.serve.write_to", lambda *_: broken)
     async with serving(replace(OPTIONS, format=ServeFormat.JSONL)) as codes:
         url = (await said(capfd, "Ctrl-C")).split()[2]
         async with trio_ws.connect(url, proxy=None) as ws:
@@ -168,7 +168,7 @@ async def test_in_the_end_it_waits_a_bounded_time_for_the_json_lines(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     go_on = threading.Event()
-    monkeypatch.setattr("trio_ws.cli.recording.write_to", lambda *_: go_on.wait(10))
+    monkeypatch.setattr("trio_ws.cli.serve.write_to", lambda *_: lambda _: go_on.wait(10))
     monkeypatch.setattr(serve, "_LAST_WORDS", 0.01)
     async with serving(replace(OPTIONS, format=ServeFormat.JSONL)) as codes:
         url = (await said(capfd, "Ctrl-C")).split()[2]

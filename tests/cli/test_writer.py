@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import trio.testing
 
+from trio_ws.cli import writer as writer_module
 from trio_ws.cli.failures import LocalFailure, innermost
-from trio_ws.cli.writer import Writer, open_writer, write_to
+from trio_ws.cli.writer import Writer, open_writer, write_stdout, write_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Sink:
@@ -199,6 +203,24 @@ def test_a_full_disk_is_named() -> None:
             write_to(full.fileno(), "it")(b"x")
 
 
+async def test_all_of_it_is_written_also_to_a_pipe_that_does_not_block() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    data = os.urandom(1 << 20)
+    received = bytearray()
+
+    async def read() -> None:
+        while len(received) < len(data):
+            received.extend(await trio.to_thread.run_sync(os.read, reading, 65536))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.to_thread.run_sync(write_to(writing, "it"), data)
+    os.close(writing)
+    os.close(reading)
+    assert received == data
+
+
 def test_a_full_pipe_that_does_not_block_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [BlockingIOError(errno.EAGAIN, "Try again"), 1]
     waited: list[Any] = []
@@ -213,3 +235,48 @@ def test_a_full_pipe_that_does_not_block_is_waited_for(monkeypatch: pytest.Monke
     monkeypatch.setattr("select.select", lambda *given: waited.append(given))
     write_to(7, "it")(b"x")
     assert waited == [([], [7], [])]
+
+
+# Standard output
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    reading, writing = os.pipe()
+    monkeypatch.setattr(writer_module, "_STDOUT", writing)
+    yield reading
+    os.close(writing)
+    os.close(reading)
+
+
+async def test_all_of_it_is_written_to_stdout(pipe: int) -> None:
+    data = os.urandom(300_000)
+    received = bytearray()
+
+    async def read() -> None:
+        while len(received) < len(data):
+            received.extend(await trio.to_thread.run_sync(os.read, pipe, 65536))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await write_stdout(data)
+    assert received == data
+
+
+async def test_a_reader_who_has_stopped_holds_nobody(pipe: int) -> None:
+    with trio.move_on_after(0.01) as scope:
+        await write_stdout(bytes(1 << 20))
+    assert scope.cancelled_caught
+    # Let the thread end.
+    left = 1 << 20
+    while left:
+        left -= len(os.read(pipe, left))
+
+
+async def test_nobody_reading_stdout_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(writer_module, "_STDOUT", writing)
+    with pytest.raises(BrokenPipeError):
+        await write_stdout(b"x")
+    os.close(writing)

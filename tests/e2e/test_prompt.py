@@ -109,7 +109,8 @@ async def test_messages_go_and_come() -> None:
     async with conversation() as terminal:
         await terminal.wait_for("connected; /help lists")
         await enter(terminal, "hello", "< hello")
-        assert terminal.screen[1:4] == ["> hello", "< hello", ">"]
+        shown = ["> hello", "< hello", ">"]
+        await terminal.wait_until(lambda: terminal.screen[1:4] == shown)
 
 
 async def test_given_messages_come_first_and_then_the_prompt() -> None:

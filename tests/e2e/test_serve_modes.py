@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import signal
 import subprocess
-import termios
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -16,9 +13,11 @@ import trio
 import trio_ws
 from tests.cli.handlers.test_exec import STUBBORN, connect, is_running, received
 
+from ..terminal import CTRL_C, CTRL_D, ENTER, Terminal
 from .processes import COMMAND, server_process
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 RECORDED = '{"ts":1.0,"conn":"c1","type":"message","dir":"in","op":"text","data":"hello"}\n'
@@ -145,56 +144,46 @@ async def _read_until(stream: trio.abc.ReceiveStream, end: bytes) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("signalled", [False, True])
-async def test_interactive_at_a_terminal_gives_it_back(signalled: bool) -> None:
-    master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (24, 80))
-    before = termios.tcgetattr(slave)
-    process = await trio.lowlevel.open_process(
-        [*COMMAND, "serve", "--port", "0", "--interactive"],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        env={**os.environ, "TERM": "xterm"},
-    )
-    fcntl.fcntl(master, fcntl.F_SETFL, os.O_NONBLOCK)
-    async with trio.lowlevel.FdStream(master) as terminal:
-        screen = b""
+@asynccontextmanager
+async def interactive() -> AsyncGenerator[tuple[Terminal, str, list[Any]]]:
+    """A server that somebody sits at, its URL, and how the terminal was set before."""
+    command = [*COMMAND, "serve", "--port", "0", "--interactive"]
+    async with Terminal.spawn(command) as terminal:
+        before = terminal.attributes()
+        await terminal.wait_for("(Ctrl-C to stop)")
+        url = terminal.text.partition("serving ")[2].split()[0]
+        await terminal.wait_until(lambda: terminal.screen[terminal.cursor[1]] == ">")
+        yield terminal, url, before
 
-        async def see(text: bytes) -> None:
-            nonlocal screen
-            while text not in screen:
-                screen += await terminal.receive_some()
-                if b"\x1b[6n" in screen:
-                    # Where is the cursor? A terminal answers that.
-                    screen = screen.replace(b"\x1b[6n", b"")
-                    await terminal.send_all(b"\x1b[1;1R")
 
-        await see(b"(Ctrl-C to stop)")
-        url = screen.partition(b"serving ")[2].split()[0].decode()
-        await see(b">")
-        async with connect(url) as ws:
-            await see(b"client 1 is there")
-            await ws.send("hello")
-            await see(b"<1: hello")
-            await terminal.send_all(b"@1 to you\r")
-            assert await ws.receive() == "to you"
+@pytest.mark.parametrize("ending", [CTRL_D, CTRL_C, signal.SIGTERM, signal.SIGINT])
+async def test_interactive_at_a_terminal_gives_it_back(ending: str | signal.Signals) -> None:
+    async with interactive() as (terminal, url, before), connect(url) as ws:
+        assert terminal.attributes() != before
+        await terminal.wait_for("* client 1 is there")
+        await terminal.type("half")
+        await terminal.wait_for("> half")
+        await ws.send("hello")
+        await terminal.wait_for("<1: hello")
+        await terminal.wait_for("> half")
+        await terminal.type(CTRL_C + "@1 to you" + ENTER + "to all" + ENTER)
+        assert [await ws.receive() for _ in range(2)] == ["to you", "to all"]
+        if isinstance(ending, str):
+            await terminal.type(ending)
+        else:
+            terminal.signal(ending)
+        assert await received(ws) == ([], 1001, "")
+        assert await terminal.exit_code() == 0
+        assert terminal.attributes() == before
+        assert "closing 1 connection; once more to stop at once" in terminal.text
+        assert "* client 1 has left: 1001" in terminal.text
+        shown = [line for line in terminal.screen if line.startswith(">")]
+        assert shown == ["> @1 to you", "> to all"]
 
-            async def press_ctrl_d() -> None:
-                # Between two prompts, the terminal takes it for the end of an empty line.
-                while True:
-                    await terminal.send_all(b"\x04")
-                    await trio.sleep(0.3)
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(see, b"never")
-                if signalled:
-                    process.send_signal(signal.SIGTERM)
-                else:
-                    nursery.start_soon(press_ctrl_d)
-                assert (await received(ws))[1] == 1001
-                assert await process.wait() == 0
-                nursery.cancel_scope.cancel()
-        assert termios.tcgetattr(slave) == before
-    os.close(slave)
+async def test_what_is_typed_at_once_at_an_interactive_server_is_all_sent() -> None:
+    async with interactive() as (terminal, url, _), connect(url) as ws:
+        await terminal.wait_for("* client 1 is there")
+        await terminal.type("".join(f"{n}{ENTER}" for n in range(50)) + CTRL_D)
+        assert await received(ws) == ([str(n) for n in range(50)], 1001, "")
+        assert await terminal.exit_code() == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import stat
 import sys
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -19,13 +18,13 @@ from .._keep_connected import keep_connected
 from .._url import parse_url
 from .connecting import complete_url, destination_of
 from .conversation import Conversation, Plan
-from .exit_codes import ExitCode
-from .failures import Interrupted, TimedOut, Usage
+from .failures import TimedOut, Usage
 from .goal import Goal
 from .input import Encoding, messages_of, read_stdin
 from .options.client import AtEnd, ClientOptions, Format
 from .output import open_output
 from .reconnecting import Classification, backoff_of, check_reconnect, offline_of
+from .signals import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -215,22 +214,6 @@ async def _main(options: ReconnectOptions, plan: Plan, prompt: Prompt | None) ->
                     raise
         if scope.cancelled_caught:
             raise late
-
-
-@asynccontextmanager
-async def interruptible() -> AsyncGenerator[None]:
-    """A block that SIGINT and SIGTERM cancel, and leave with `Interrupted`."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                number = await anext(signals)
-                code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
-                raise Interrupted(code)
-
-            nursery.start_soon(watch)
-            yield
-            nursery.cancel_scope.cancel()
 
 
 async def _converse(

@@ -14,13 +14,13 @@ from .._client import connected
 from .._dial import Stage
 from .._errors import ConnectionClosed
 from .._url import parse_url
-from . import lines
 from .bench.histogram import Histogram
 from .connecting import destination_of
 from .failures import TimedOut, cleared, say
 from .figures import counted, milliseconds
 from .opening import Opening
 from .signals import interruptible
+from .writer import write_stdout
 
 if TYPE_CHECKING:
     from .._websocket import PendingPing, WebSocket
@@ -143,7 +143,7 @@ class _Session:
         """A line of output, unless only the summary is wanted."""
         if not (self._options.quiet or self._options.json):
             async with self._writing:
-                await lines.put(f"{cleared(line)}\n".encode())
+                await write_stdout(f"{cleared(line)}\n".encode())
 
     async def ping(self, ws: WebSocket) -> None:
         """Ping until it is over, and tell the summary, however it ends."""
@@ -229,4 +229,4 @@ class _Session:
         # Whoever stops a ping wants to see this.
         with trio.CancelScope(shield=True), trio.move_on_after(_PATIENCE):
             for line in told:
-                await lines.put(f"{cleared(line)}\n".encode())
+                await write_stdout(f"{cleared(line)}\n".encode())

@@ -8,8 +8,6 @@ received or sent, never after: so what was received or sent is always recorded, 
 
 from __future__ import annotations
 
-import os
-import select
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -113,7 +111,7 @@ class Recorder:
         What is added afterwards is thrown away, so that no connection waits for it.
 
         Raises:
-          OSError: it cannot be written for another reason than that.
+          Exception: what ``write`` raises besides.
 
         Cancellation: prompt. A write under way is left to itself, and may still happen.
         """
@@ -209,20 +207,3 @@ class Recorder:
 def _utf8(text: str) -> str:
     """*text* with what UTF-8 cannot carry escaped; an exception may say anything."""
     return text.encode(errors="backslashreplace").decode()
-
-
-def write_to(descriptor: int, data: bytes) -> None:
-    """Write all of *data*, waiting where that takes time. Below any buffer: one would still hold
-    data that nobody reads when the interpreter ends, and complain.
-
-    Raises:
-      BrokenPipeError: nobody reads it any more.
-      OSError: it cannot be written.
-    """
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            # Whoever shares the terminal or pipe has made it so.
-            select.select([], [descriptor], [])

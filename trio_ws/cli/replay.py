@@ -20,12 +20,12 @@ import trio
 
 from .._client import connect
 from .._errors import ConnectionClosed
-from . import lines
 from .connecting import destination_of
 from .failures import Unmet, Usage
 from .jsonlines import decode
 from .options.replay import Side
 from .signals import interruptible
+from .writer import write_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -188,7 +188,7 @@ class _Replay:
         comparison = self._comparison()
         with self.quiet:
             async for message in ws:
-                await lines.put(_line(message))
+                await write_stdout(_line(message))
                 comparison.came(message)
                 self._rest()
         if self.sent < self._total:

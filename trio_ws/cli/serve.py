@@ -25,6 +25,7 @@ from .heartbeats import heartbeat_of
 from .options.serve import ServeFormat
 from .site import site
 from .tls import server_tls
+from .writer import write_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -136,11 +137,11 @@ def _called(mode: Mode) -> Handler:
 def _recorder(options: ServeOptions) -> Recorder | None:
     if options.format is not ServeFormat.JSONL:
         return None
-    from .recording import Recorder, write_to
+    from .recording import Recorder
 
     if sys.stdout is None:
         raise LocalFailure("--format jsonl writes to stdout, and that is closed")
-    return Recorder(partial(write_to, sys.stdout.fileno()))
+    return Recorder(write_to(sys.stdout.fileno(), "stdout"))
 
 
 async def _record(recorder: Recorder, stopping: trio.Event) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _HIGH_WATER: Final = 256 * 1024
 #: Seconds for what is left when the block was not left in peace: nobody may read it.
 _LAST_WRITE_TIMEOUT: Final = 0.5
+_STDOUT: Final = 1
 
 
 class Writer:
@@ -124,6 +125,19 @@ def write_to(descriptor: int, name: str) -> Callable[[bytes], None]:
             raise LocalFailure(f"cannot write to {name}: {error.strerror}") from None
 
     return write
+
+
+async def write_stdout(data: bytes) -> None:
+    """Write *data* to standard output, where whoever has it is to know. One caller at a time.
+
+    Raises:
+      BrokenPipeError: nobody reads it any more.
+      LocalFailure: it cannot be written.
+
+    Cancellation: some of it may have been written, or still be.
+    """
+    # Abandoned: Ctrl-C must not wait for a reader that has stopped.
+    await trio.to_thread.run_sync(write_to(_STDOUT, "stdout"), data, abandon_on_cancel=True)
 
 
 def _write_some(descriptor: int, data: memoryview) -> int:

@@ -11,12 +11,12 @@ import trio.testing
 
 import trio_ws
 from tests.network import URL, Network, install
-from trio_ws.cli.failures import Usage
+from trio_ws.cli.failures import LocalFailure, Usage
 from trio_ws.cli.handlers.desk import Pipes, open_desk
 from trio_ws.cli.handlers.interactive import Interactive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
 
     from trio.testing import MockClock
 
@@ -29,15 +29,16 @@ class Desk:
         self.type, self._typed = trio.open_memory_channel[str](100)
         self.shown: list[str] = []
         self.noted: list[str] = []
-        self.broken = False
+        self.broken: Exception | None = None
 
-    def lines(self) -> AsyncIterator[str]:
-        return self._typed.__aiter__()
+    async def attend(self, take: Callable[[str], Awaitable[None]]) -> None:
+        async for line in self._typed:
+            await take(line)
 
     async def show(self, line: str) -> None:
         await trio.lowlevel.checkpoint()
-        if self.broken:
-            raise BrokenPipeError
+        if self.broken is not None:
+            raise self.broken
         self.shown.append(line)
 
     async def note(self, line: str) -> None:
@@ -122,9 +123,12 @@ async def test_lines_from_a_pipe_are_no_commands_and_wait_for_a_client(
                 assert await ws.receive() == "very last"
 
 
-async def test_nobody_looks_any_more(network: Network, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("error", [BrokenPipeError(), LocalFailure("the disk is full")])
+async def test_nobody_looks_any_more(
+    network: Network, autojump_clock: MockClock, error: Exception
+) -> None:
     desk = Desk(commands=False)
-    desk.broken = True
+    desk.broken = error
     mode = Interactive(desk)
     async with network.served(mode), trio_ws.connect(URL) as ws:
         await ws.send("to nobody")
@@ -149,10 +153,21 @@ def test_a_client_has_an_address() -> None:
 # Pipes
 
 
+async def lines_of(desk: Pipes) -> list[str]:
+    taken: list[str] = []
+
+    async def take(line: str) -> None:
+        await trio.lowlevel.checkpoint()
+        taken.append(line)
+
+    await desk.attend(take)
+    return taken
+
+
 async def test_lines_are_read_whatever_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = iter([b"a\nb", b"c", b"\r\n\nlast", b""])
     monkeypatch.setattr(os, "read", lambda descriptor, size: next(pieces))
-    assert [line async for line in Pipes().lines()] == ["a", "bc", "", "last"]
+    assert await lines_of(Pipes()) == ["a", "bc", "", "last"]
 
 
 async def test_no_input_is_the_end_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,15 +175,14 @@ async def test_no_input_is_the_end_of_it(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError
 
     monkeypatch.setattr(os, "read", fail)
-    assert [line async for line in Pipes().lines()] == []
+    assert await lines_of(Pipes()) == []
 
 
 async def test_input_is_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = iter([b"a\n\xff", b""])
     monkeypatch.setattr(os, "read", lambda descriptor, size: next(pieces))
     with pytest.raises(Usage, match="line 2 of the input is not UTF-8"):
-        async for _ in Pipes().lines():
-            pass
+        await lines_of(Pipes())
 
 
 async def test_output_is_written_whole(
@@ -198,7 +212,7 @@ def test_a_terminal_means_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("sys.stdout", Terminal())
-    monkeypatch.setattr(prompt, "PromptSession", lambda **_: None)
+    monkeypatch.setattr(prompt, "Editor", lambda _: None)
     assert type(open_desk()) is prompt.Prompt
 
 

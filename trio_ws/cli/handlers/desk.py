@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ..failures import Usage, say
+from ..writer import write_to
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
 
     from .interactive import Desk
 
 _READ_SIZE: Final = 64 * 1024
+_STDOUT: Final = 1
 
 
 class Pipes:
@@ -26,23 +28,29 @@ class Pipes:
     def __init__(self) -> None:
         self._output = trio.Lock()
 
-    async def lines(self) -> AsyncIterator[str]:
+    async def attend(self, take: Callable[[str], Awaitable[None]]) -> None:
+        """Have *take* called with each line of the input.
+
+        Raises:
+          Usage: it is not UTF-8 text.
+        """
         number = 0
         pieces: list[bytes] = []
         while data := await trio.to_thread.run_sync(_read_input, abandon_on_cancel=True):
             *lines, rest = data.split(b"\n")
             for line in lines:
                 number += 1
-                yield _decoded(b"".join([*pieces, line]), number)
+                whole = b"".join([*pieces, line])
                 pieces.clear()
+                await take(_decoded(whole, number))
             pieces.append(rest)
         if any(pieces):
-            yield _decoded(b"".join(pieces), number + 1)
+            await take(_decoded(b"".join(pieces), number + 1))
 
     async def show(self, line: str) -> None:
         async with self._output:
             # In a thread: whoever reads it may be slow.
-            await trio.to_thread.run_sync(_write_output, f"{line}\n".encode())
+            await trio.to_thread.run_sync(write_to(_STDOUT, "stdout"), f"{line}\n".encode())
 
     async def note(self, line: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -72,9 +80,3 @@ def _decoded(line: bytes, number: int) -> str:
         return line.removesuffix(b"\r").decode()
     except UnicodeDecodeError:
         raise Usage(f"line {number} of the input is not UTF-8 text") from None
-
-
-def _write_output(data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from ..._close import may_be_sent
-from ..failures import cleared
+from ..failures import LocalFailure, cleared
 from .crowd import Crowd
 from .mode import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
 
     from ..._websocket import WebSocket
     from .crowd import Member
@@ -45,14 +45,15 @@ class Desk(Protocol):
     def takes_commands(self) -> bool:
         """Whether somebody types, rather than a program."""
 
-    def lines(self) -> AsyncIterator[str]:
-        """What is typed, to its end."""
+    async def attend(self, take: Callable[[str], Awaitable[None]]) -> None:
+        """Have *take* called with what is typed, line by line, to its end."""
 
     async def show(self, line: str) -> None:
         """Show what came, or what was asked for. Waits for a slow reader.
 
         Raises:
-          OSError: nobody looks any more.
+          BrokenPipeError: nobody looks any more.
+          LocalFailure: nobody can.
         """
 
     async def note(self, line: str) -> None:
@@ -95,20 +96,22 @@ class Interactive(Mode):
     async def _show(self, number: int, message: Message) -> None:
         try:
             await self._desk.show(f"<{number}: {_shown(message)}")
-        except OSError:
-            # Nobody looks any more, as in ``| head -1``.
+        except (BrokenPipeError, LocalFailure):
+            # Nobody looks any more, as in ``| head -1``, or nobody can.
             self.over.set()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        async for line in self._desk.lines():
-            if self._desk.takes_commands and line[:1] in {"/", "@"}:
-                await self._obey(line)
-            else:
-                await self._tell_all(line)
+        await self._desk.attend(self._take)
         with trio.move_on_after(_LAST_WORDS):
             await self._crowd.wait_sent()
         self.over.set()
+
+    async def _take(self, line: str) -> None:
+        if self._desk.takes_commands and line[:1] in {"/", "@"}:
+            await self._obey(line)
+        else:
+            await self._tell_all(line)
 
     async def _tell_all(self, text: str) -> None:
         if not self._desk.takes_commands:

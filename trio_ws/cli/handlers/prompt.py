@@ -1,132 +1,146 @@
 """A terminal, for `Interactive`: a prompt that stays whole while messages come in.
 
-prompt_toolkit blocks and has an event loop of its own, so it runs in a thread, one line at a time.
-When the server ends, the prompt is told to return, which gives the terminal back as it was.
+While it is there, everything goes above it: what is shown, and what the program prints and logs.
 """
 
 from __future__ import annotations
 
-import asyncio
+import io
 import logging
-import threading
-from contextlib import contextmanager, suppress
+import math
+import sys
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Final
 
 import trio
-from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.patch_stdout import StdoutProxy
 
+from ..editing import edit, wait_hung_up, write_terminal
+from ..editor import Editor
 from ..failures import cleared
+from ..render import escaped
+from ..writer import open_writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Awaitable, Callable, Generator
 
-    from prompt_toolkit.input import Input
-    from prompt_toolkit.output import Output
-
-_PROMPT: Final = "> "
-#: Seconds that the prompt gets to give the terminal back.
-_LEAVING: Final = 1.0
-#: Seconds between looks at whether the prompt is still there to be drawn above.
-_GLANCE: Final = 1.0
+    from ..writer import Writer
 
 
 class Prompt:
-    """Somebody at a terminal.
-
-    Args:
-      keys: where they come from; by default standard input.
-      screen: what is drawn on; by default standard output.
-    """
+    """Somebody at a terminal: standard input and output."""
 
     takes_commands: Final = True
 
-    def __init__(self, keys: Input | None = None, screen: Output | None = None) -> None:
-        self._session: PromptSession[str] = PromptSession(input=keys, output=screen)
-        self._drawing = trio.Lock()
-        self._leaving = False
-        self._left = threading.Event()
+    def __init__(self) -> None:
+        self._editor = Editor(write_terminal)
+        # There while the prompt is.
+        self._writer: Writer | None = None
+        self._showing = trio.Lock()
 
-    async def lines(self) -> AsyncIterator[str]:
-        """What is typed, to Ctrl-D or Ctrl-C, which is a key here and no signal."""
-        with _log_above_prompt(), suppress(EOFError, KeyboardInterrupt):
-            while True:
-                line = await self._ask()
-                if line:
-                    yield line
+    async def attend(self, take: Callable[[str], Awaitable[None]]) -> None:
+        """Have *take* called with what is typed, to Ctrl-D or Ctrl-C, or until it hangs up.
+
+        Raises:
+          LocalFailure: there is something wrong with the terminal.
+
+        Cancellation: the prompt goes away, and the terminal is put back into order, before this
+        ends.
+        """
+        async with open_writer(self._editor.write) as self._writer:
+            try:
+                with _printing_to(self._writer):
+                    await self._ask(self._writer, take)
+                await self._writer.flush()
+            finally:
+                self._writer = None
+
+    async def _ask(self, writer: Writer, take: Callable[[str], Awaitable[None]]) -> None:
+        lines, typed = trio.open_memory_channel[str](math.inf)
+
+        def enter(line: str) -> None:
+            if line:
+                writer.put(_echoed(line))
+                lines.send_nowait(line)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_take_all, typed, take)
+            try:
+                await self._edit(enter)
+            finally:
+                if self._editor.unfinished:
+                    writer.put(f"* not sent: {cleared(self._editor.unfinished)}\n".encode())
+            # What was typed before is done first.
+            lines.close()
+
+    async def _edit(self, enter: Callable[[str], None]) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def leave() -> None:
+                await wait_hung_up()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(leave)
+            await edit(self._editor, enter)
+            nursery.cancel_scope.cancel()
 
     async def show(self, line: str) -> None:
-        """Draw *line* above the prompt."""
-        async with self._drawing:
-            await trio.to_thread.run_sync(self._draw, line)
+        """Show *line* above the prompt."""
+        data = f"{line}\n".encode()
+        if self._writer is not None:
+            self._writer.put(data)
+            await self._writer.room()
+            await trio.lowlevel.checkpoint()
+        else:
+            async with self._showing:
+                # Abandoned: nobody may look at a terminal that takes no more output.
+                await trio.to_thread.run_sync(self._editor.write, data, abandon_on_cancel=True)
 
     async def note(self, line: str) -> None:
         """The same, for what comes from the program itself."""
         await self.show(f"* {cleared(line)}")
 
-    async def _ask(self) -> str:
-        try:
-            return await trio.to_thread.run_sync(self._prompt, abandon_on_cancel=True)
-        except trio.Cancelled:
-            self._leave()
-            with trio.CancelScope(deadline=trio.current_time() + _LEAVING, shield=True):
-                await trio.to_thread.run_sync(self._left.wait, _LEAVING)
-            raise
 
-    def _prompt(self) -> str:
-        self._left.clear()
-        try:
-            return self._session.prompt(_PROMPT, pre_run=self._look_whether_to_leave)
-        finally:
-            self._left.set()
+async def _take_all(
+    typed: trio.MemoryReceiveChannel[str], take: Callable[[str], Awaitable[None]]
+) -> None:
+    async for line in typed:
+        await take(line)
 
-    def _leave(self) -> None:
-        self._leaving = True
-        loop = self._session.app.loop
-        if loop is not None:
-            # The loop is closed when somebody pressed Enter this moment.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._look_whether_to_leave)
 
-    def _look_whether_to_leave(self) -> None:
-        app = self._session.app
-        if self._leaving and app.future is not None and not app.future.done():
-            app.exit(exception=EOFError())
+def _echoed(line: str) -> bytes:
+    """What was typed, as it stood there."""
+    first, *others = map(cleared, line.split("\n"))
+    return "".join([f"> {first}\n", *(f". {one}\n" for one in others)]).encode()
 
-    def _draw(self, line: str) -> None:
-        app = self._session.app
-        while app.is_running and app.loop is not None:
-            drawing = self._draw_above(line)
-            try:
-                drawn = asyncio.run_coroutine_threadsafe(drawing, app.loop)
-            except RuntimeError:
-                # Its loop has been closed this moment.
-                drawing.close()
-                break
-            with suppress(TimeoutError):
-                drawn.result(_GLANCE)
-                return
-            drawn.cancel()
-        self._write(line)
 
-    async def _draw_above(self, line: str) -> None:
-        await run_in_terminal(lambda: self._write(line))
+class _Above(io.TextIOBase):
+    """Text that goes above the prompt: whole lines, from any thread, safe for a terminal."""
 
-    def _write(self, line: str) -> None:
-        self._session.output.write(f"{line}\n")
-        self._session.output.flush()
+    def __init__(self, writer: Writer) -> None:
+        self._put = writer.put
+        self._token = trio.lowlevel.current_trio_token()
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        whole, end, self._begun = (self._begun + text).rpartition("\n")
+        if end:
+            data = f"{escaped(whole)}\n".encode()
+            if trio.lowlevel.in_trio_run():
+                self._put(data)
+            else:
+                self._token.run_sync_soon(self._put, data)
+        return len(text)
 
 
 @contextmanager
-def _log_above_prompt() -> Iterator[None]:
-    """Let what is logged leave the prompt whole."""
-    handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
-    with StdoutProxy() as proxy:
-        streams = [one.setStream(proxy) for one in handlers]
-        try:
-            yield
-        finally:
-            for handler, stream in zip(handlers, streams, strict=True):
-                if stream is not None:
-                    handler.setStream(stream)
+def _printing_to(writer: Writer) -> Generator[None]:
+    """Have what is printed and logged on the terminal leave the prompt whole."""
+    with ExitStack() as stack:
+        for one in logging.getLogger().handlers:
+            if type(one) is logging.StreamHandler and one.stream.isatty():
+                stream = one.setStream(_Above(writer))
+                stack.callback(one.setStream, stream)
+        stack.enter_context(redirect_stdout(_Above(writer)))
+        if sys.stderr is not None and sys.stderr.isatty():
+            stack.enter_context(redirect_stderr(_Above(writer)))
+        yield
