@@ -279,3 +279,9 @@ def test_addresses(changes: dict[str, Any], address: Any) -> None:
 @pytest.mark.parametrize("given", ["x", "x:80", "x:y:z", "x:80:", "x:٨٠:y"])
 def test_what_is_no_address(given: str) -> None:
     assert "it is written HOST:PORT:ADDRESS" in complaint_about(resolve=(given,))
+
+
+@pytest.mark.parametrize("given", [":", ":/path", ":x"])
+def test_a_colon_needs_a_port(given: str) -> None:
+    with pytest.raises(Usage, match="no port behind the colon"):
+        complete_url(given)

@@ -38,6 +38,12 @@ from trio_ws.cli.failures import (
 )
 
 
+def ssl_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, "[SSL] something")
+    error.reason = reason
+    return error
+
+
 def gave_up(cause: Exception | None) -> GaveUp:
     error = GaveUp("ws://x/: no use", attempts=3, elapsed=7)
     error.__cause__ = cause
@@ -63,6 +69,12 @@ GONE = "error: ws://x/: no use"
         (LocalFailure("the disk is full"), 1, "error: the disk is full"),
         (ConnectionRefusedError("cannot connect"), 3, "error: cannot connect"),
         (socket.gaierror(-2, "unknown"), 3, "error: unknown"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "error: cannot write what there is to write: No",
+        ),
+        (ssl_error("WRONG_VERSION_NUMBER"), 4, "error: the server does not speak TLS on this port"),
         (OSError(), 3, "error: OSError"),
         (ssl.SSLError(1, "wrong version"), 4, "error: wrong version"),
         (UNTRUSTED, 4, "verify failed (--cacert trusts another authority; --insecure checks"),

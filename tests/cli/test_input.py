@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import threading
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -292,3 +293,15 @@ def test_a_directory_is_no_input(tmp_path: Any) -> None:
     with redirected(0, directory), pytest.raises(IsADirectoryError):
         read_stdin()
     os.close(directory)
+
+
+@pytest.mark.parametrize("split", list(Split))
+async def test_a_message_that_does_not_end_is_bounded(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_ws.cli.input.MAX_MESSAGE", 1000)
+    endless = messages_of(lambda: b"[" * 100, "the input", Encoding(), split)
+    async with aclosing(endless):
+        with pytest.raises(Usage, match=rf"1 of the input is over 1000 bytes .*--split {split}"):
+            async for _ in endless:
+                pass

@@ -47,5 +47,6 @@ async def test_a_port_in_use_is_one_line() -> None:
         )
         said = result.stderr.decode()
         assert result.returncode == 3
+        assert said.startswith(f"trio-ws: error: cannot listen on 127.0.0.1:{port}: ")
         assert "in use" in said
         assert said.count("\n") == 1

@@ -75,10 +75,17 @@ def destination_of(options: ConnectionOptions) -> Destination:
 
 
 def complete_url(given: str) -> str:
-    """*given* with what people leave out: the scheme, and the host of this machine."""
+    """*given* with what people leave out: the scheme, and the host of this machine.
+
+    Raises:
+      Usage: it begins with a colon, and no port follows.
+    """
     if _SCHEME.match(given):
         return given
     if given.startswith(":"):
+        if not given[1:2].isdigit():
+            # As where a variable was to stand there, and is empty.
+            raise Usage(f"{given!r}: there is no port behind the colon")
         given = f"localhost{given}"
     return f"ws://{given}"
 

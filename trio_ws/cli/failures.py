@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 import sys
 import traceback
@@ -20,6 +21,8 @@ from .._errors import (
 )
 from .exit_codes import ExitCode
 
+#: What stands in the way of writing, and never of connecting.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 _HINTS: Final = {
     301: "--location follows it",
     302: "--location follows it",
@@ -150,6 +153,8 @@ def _classify(error: BaseException) -> ExitCode:
             return ExitCode.REJECTED
         case ssl.SSLError():
             return ExitCode.TLS
+        case OSError(errno=number) if number in _FULL:
+            return ExitCode.INTERNAL
         case OSError():
             return ExitCode.CONNECT if _alert_behind(error) is None else ExitCode.TLS
         case ConnectionClosedOK():
@@ -189,6 +194,10 @@ def describe(error: BaseException) -> str:
             return (
                 f"{error.strerror} (--cacert trusts another authority; --insecure checks nothing)"
             )
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+            return "the server does not speak TLS on this port (is it ws:// or http://?)"
+        case OSError(errno=number, strerror=text) if number in _FULL:
+            return f"cannot write what there is to write: {text}"
         case OSError(strerror=str(text)) if text:
             return text
         case OSError() if (alert := _alert_behind(error)) is not None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _READ_SIZE: Final = 64 * 1024
 _STDIN: Final = 0
+#: Bytes of a message whose end does not come; servers take far less in one.
+MAX_MESSAGE: Final = 256 << 20
 #: Standard input is closed, or the terminal that it was has gone.
 _NO_INPUT: Final = frozenset({errno.EBADF, errno.EIO})
 #: What JSON consists of between strings: all of its structure is ASCII.
@@ -95,16 +97,21 @@ async def messages_of(
       LocalFailure: it cannot be read.
     """
     pieces = _SPLITTERS[split]()
-    number = 0
+    number = unfinished = 0
     data = b"."
     while data:
         try:
             data = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
         except OSError as error:
             raise LocalFailure(f"cannot read {name}: {error.strerror}") from None
+        unfinished += len(data)
+        if unfinished > MAX_MESSAGE:
+            where = f"{pieces.unit} {number + 1} of {name}"
+            raise Usage(f"{where} is over {MAX_MESSAGE} bytes (is --split {split} right?)")
         try:
             for piece in pieces.feed(data):
                 number += 1
+                unfinished = 0
                 yield encoding.decode(piece, f"{pieces.unit} {number} of {name}")
         except _NotJSON as error:
             raise Usage(f"value {number + 1} of {name} is not JSON: {error}") from None

@@ -251,8 +251,9 @@ def _difference(expected: str | bytes, message: str | bytes) -> str:
         (at for at, (a, b) in enumerate(zip(expected, message, strict=False)) if a != b),
         min(len(expected), len(message)),
     )
-    where = f" from {'byte' if isinstance(message, bytes) else 'character'} {at + 1}" if at else ""
-    return f"expected {_shown(expected, at)}, got {_shown(message, at)}; they differ{where}"
+    unit = "byte" if isinstance(message, bytes) else "character"
+    where = f"; they differ from {unit} {at + 1}" if at else ""
+    return f"expected {_shown(expected, at)}, got {_shown(message, at)}{where}"
 
 
 def _kind(message: str | bytes) -> str:

@@ -16,6 +16,7 @@ import trio
 from .._http import all_of
 from .._server import DEFAULT_HOOKS, Server, serve
 from .._settings import Compression, Limits
+from .._url import host_port
 from .admission import origins_of, subprotocols_of
 from .exit_codes import ExitCode
 from .failures import LocalFailure, redacted, say
@@ -77,7 +78,10 @@ async def _serve(options: ServeOptions) -> int:
             await nursery.start(mode.run)
             if recorder is not None:
                 nursery.start_soon(_record, recorder, stopping)
-            server: Server = await nursery.start(start)
+            try:
+                server: Server = await nursery.start(start)
+            except OSError as error:
+                raise _cannot_listen(options, error) from error
             _announce(url_of(server, options), options, self_signed)
             await _first_of(partial(anext, signals), stopping.wait, mode.over.wait)
             code = await _drain(server, signals, options.drain_timeout)
@@ -132,6 +136,11 @@ def _called(mode: Mode) -> Handler:
         await mode(ws)
 
     return run
+
+
+def _cannot_listen(options: ServeOptions, error: OSError) -> OSError:
+    where = options.unix_socket or host_port(options.host, options.port)
+    return OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}")
 
 
 def _recorder(options: ServeOptions) -> Recorder | None:
