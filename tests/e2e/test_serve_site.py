@@ -170,7 +170,7 @@ async def test_json_lines_hold_to_the_schema_and_are_all_there() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
-            async with trio_ws.connect(url_in(said), proxy=None) as ws:
+            async with trio_ws.connect(url_in(said), proxy=None, heartbeat=None) as ws:
                 await ws.ping(b"are you there?")
                 for number in range(2_000):
                     await ws.send(f"{number}" if number % 2 else f"{number}".encode())
