@@ -24,6 +24,7 @@ async def main() -> None:
         0,
         compression=trio_ws.Compression(threshold=0),
         limits=LIMITS,
+        heartbeat=None,  # as in echo_client.py
     )
     async with trio.open_nursery() as nursery:
         server = await nursery.start(start)
