@@ -855,7 +855,7 @@ async def test_send_waits_for_a_peer_that_does_not_read(pair: OpenPair) -> None:
             statistics = client.statistics()
             assert 64 * 1024 < statistics.outbox_bytes < 64 * 1024 + 10_100
             held = server.statistics()
-            assert held.inbox_messages < 64 + 10
+            assert held.inbox_messages < 64 + 27  # and one read
             with pytest.raises(trio.WouldBlock):
                 client.send_nowait("a")
             for _ in range(2_000):

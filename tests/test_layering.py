@@ -30,6 +30,7 @@ FLOORS = {
     },
     2: {
         "_allowance",
+        "_cancellation",
         "_fragments",
         "_websocket",
         "_transport",

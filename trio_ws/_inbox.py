@@ -11,23 +11,17 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
-from .protocol.machine import Part
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ._settings import Limits
+    from .protocol.machine import Part
 
-Item: TypeAlias = str | bytes | Part
+Item: TypeAlias = "str | bytes | Part"
 
 #: What every inbox that waits has in place of a queue of its own: an empty deque takes 624 bytes,
 #: and most connections are idle most of the time. Never appended to.
 _NOTHING: Final[deque[Item]] = deque(maxlen=0)
-
-
-def size_of(item: Item) -> int:
-    """What *item* counts against the inbox's bound."""
-    return len(item.data) if type(item) is Part else len(item)  # type: ignore[arg-type]
 
 
 class Inbox:
@@ -64,13 +58,13 @@ class Inbox:
         if self.items is _NOTHING:
             self.items = deque()
         self.items.extend(items)
-        self.size += sum(map(size_of, items))
+        self.size += sum(map(len, items))
         self.wake_receiver()
 
     def get(self) -> Item:
         """Take the next item, which must be there."""
         item = self.items.popleft()
-        self.size -= size_of(item)
+        self.size -= len(item)
         if self._reader is not None:
             self.wake_reader()
         return item
@@ -111,10 +105,13 @@ class Inbox:
 
     def has_room(self, held: int) -> bool:
         """Whether `wait_room` would return at once."""
-        return (
-            len(self.items) < self._limits.inbox_messages
-            and self.size + held < self._limits.inbox_bytes
-        ) or self._is_dry()
+        if self.stopped:
+            return False
+        full = (
+            len(self.items) >= self._limits.inbox_messages
+            or self.size + held >= self._limits.inbox_bytes
+        )
+        return not full or self._is_dry()
 
     async def wait_dry(self) -> None:
         """Wait, as the receive task, until everything is handed out and a receiver wants more."""
@@ -125,11 +122,6 @@ class Inbox:
         """Throw everything away, and let the receive task stand still until `end`."""
         self.stopped = True
         self.clear()
-
-    async def wait_ended(self) -> None:
-        """Wait, as the receive task, for `end`."""
-        while not self.ended:
-            await self._wait_as_reader()
 
     async def wait_empty(self) -> None:
         """Wait, as the receive task, until everything is handed out."""

@@ -49,6 +49,7 @@ class Outbox:
 
     Attributes:
       size: bytes accepted and not taken by the transport yet.
+      high_water: as given; below any size once nothing can be written any more.
       bytes_sent: bytes that the transport has taken.
       last_written: when it last took some.
       broken: whether writing has failed, or was ended by `discard`.
@@ -59,7 +60,6 @@ class Outbox:
         "_control",
         "_data",
         "_failed",
-        "_high_water",
         "_on_written",
         "_partial",
         "_pongs",
@@ -76,6 +76,7 @@ class Outbox:
         "broken",
         "burst",
         "bytes_sent",
+        "high_water",
         "last_written",
         "size",
     )
@@ -95,7 +96,7 @@ class Outbox:
         self.broken = False
         self.burst = 0
         self._transport = transport
-        self._high_water = high_water
+        self.high_water = high_water
         self._write_stall = write_stall
         self._start_task = start_task
         self._failed = failed
@@ -129,20 +130,25 @@ class Outbox:
 
         Over the high-water mark; or broken, and then the next change is the connection's end.
         """
-        return self.size > self._high_water or self.broken
+        return self.size > self.high_water
 
-    def put(self, frame: bytes, *, defer: bool = False) -> None:
-        """Queue a frame, behind everything queued before, and write what can be written.
+    def put(self, frame: bytes) -> None:
+        """Queue a frame, behind everything queued before, and write what can be written."""
+        self._data.append(frame)
+        self.size += len(frame)
+        self.flush()
 
-        *defer*: more frames are likely to follow before the scheduler's next turn, so this one
-        may wait for them. It never waits longer than that turn.
+    def put_soon(self, frame: bytes) -> None:
+        """The same, where more frames are likely to follow before the scheduler's next turn.
+
+        They may share a write. It never waits longer than that turn.
         """
         self._data.append(frame)
         self.size += len(frame)
-        if defer and self.size < COALESCE_SIZE:
-            self._wake_task()
-        else:
+        if self.size >= COALESCE_SIZE:
             self.flush()
+        elif self._task is not None or not self._task_started:
+            self._wake_task()
 
     def put_control(self, frame: bytes, written: Callable[[], None] | None = None) -> None:
         """Queue a frame in front of queued data. It goes with the next `flush`.
@@ -204,6 +210,7 @@ class Outbox:
     def discard(self) -> None:
         """Throw away what is queued; nothing is written any more."""
         self.broken = True
+        self.high_water = -1
         self._drop_queue()
         self._wake_task()
         self.wake_waiters()
@@ -248,7 +255,7 @@ class Outbox:
             under_way, self._under_way = self._under_way, None
             for written in under_way:
                 written()
-        if self._waiters is not None and self.size <= self._high_water:
+        if self._waiters is not None and self.size <= self.high_water:
             self._waiters.unpark_all()
 
     def _wake_task(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
-RECEIVE_SIZE: Final = 64 * 1024
+#: What one read asks for at first,
+READ_SIZE: Final = 64 * 1024
+#: and what it may ask for while large messages pour in: a read has a price, whatever it brings.
+LARGE_READ_SIZE: Final = 256 * 1024
 #: A large write goes to a stream in slices of this size, so that its progress can be seen. Over
 #: TLS, slices of 16 KiB took 1.7 times the CPU; `Transport.acknowledged` sees more than slices do.
 WRITE_SLICE: Final = 64 * 1024
@@ -35,20 +39,25 @@ _BYTES_ACKED: Final = slice(120, 128)
 class Transport(ABC):
     """Reads, writes and closes.
 
-    `writes_inline` tells whether `write_now` ever takes anything. Every call raises
+    `writes_inline` tells whether `write_now` ever takes anything; `read_size` is how many bytes
+    `receive` asks for, at most `LARGE_READ_SIZE`. Every call raises
     `trio.BrokenResourceError` when the network failed and `trio.ClosedResourceError` after
     `abort` or `aclose`.
     """
 
-    __slots__ = ("local_address", "remote_address")
+    __slots__ = ("local_address", "read_size", "remote_address")
 
     writes_inline: ClassVar[bool]
+    read_size: int
     local_address: object
     remote_address: object
 
     @abstractmethod
-    async def receive(self) -> bytes:
-        """What has arrived, at least one byte; ``b""`` at the end. Cancelled: nothing is lost."""
+    async def receive(self) -> bytes | memoryview:
+        """What has arrived, at least one byte; empty at the end. Cancelled: nothing is lost.
+
+        Use it up before the next checkpoint: the memory may be that of the next call's bytes.
+        """
 
     @abstractmethod
     def write_now(self, data: BytesLike) -> int:
@@ -118,27 +127,43 @@ def _address(ask: Callable[[], object]) -> object:
         return None
 
 
+class _SharedBuffer(threading.local):
+    """What every socket of a thread is read into: a buffer for each would be idle memory."""
+
+    _view: memoryview | None = None
+
+    def buffer(self) -> memoryview:
+        if self._view is None:
+            self._view = memoryview(bytearray(LARGE_READ_SIZE))
+        return self._view
+
+
+_shared: Final = _SharedBuffer()
+
+
 class SocketTransport(Transport):
     """A plain socket, read and written without a checkpoint where it is ready."""
 
-    __slots__ = ("_raw", "_socket")
+    __slots__ = ("_buffer", "_raw", "_socket")
 
     writes_inline = True
 
     def __init__(self, stream: trio.SocketStream) -> None:
+        self.read_size = READ_SIZE
         owner = self._socket = stream.socket
         self.local_address = _address(owner.getsockname)
         self.remote_address = _address(owner.getpeername)
         # A second object over the same descriptor, which Trio's socket goes on owning: each
         # call of Trio's takes a trip through the scheduler, also when the socket is ready.
         self._raw = socket.socket(owner.family, owner.type, owner.proto, fileno=owner.fileno())
+        self._buffer = _shared.buffer()
 
-    async def receive(self) -> bytes:
+    async def receive(self) -> memoryview:
         while True:
             self._check_open()
             await trio.lowlevel.wait_readable(self._raw)
             try:
-                return self._raw.recv(RECEIVE_SIZE)
+                return self._buffer[: self._raw.recv_into(self._buffer, self.read_size)]
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
@@ -189,6 +214,7 @@ class StreamTransport(Transport):
     writes_inline = False
 
     def __init__(self, stream: trio.abc.Stream) -> None:
+        self.read_size = READ_SIZE
         self._stream = stream
         self._aborted = False
         self._abort_scopes: set[trio.CancelScope] = set()
@@ -197,7 +223,7 @@ class StreamTransport(Transport):
         self.remote_address = None if owner is None else _address(owner.getpeername)
 
     async def receive(self) -> bytes:
-        return bytes(await self._unless_aborted(self._stream.receive_some, RECEIVE_SIZE))
+        return bytes(await self._unless_aborted(self._stream.receive_some, self.read_size))
 
     def write_now(self, data: BytesLike) -> int:
         return 0

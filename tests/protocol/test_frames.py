@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.protocol.twins import c_part
 from trio_ws.protocol.frames import (
     FrameHeader,
     Opcode,
     Violation,
     encode_frame,
+    encode_message_pure,
     parse_header,
-    take_whole_messages,
+    take_whole_messages_pure,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_ws.protocol.masking import Buffer
 
 KEY = bytes.fromhex("37fa213d")
 
@@ -108,14 +119,24 @@ def test_parsing_any_prefix_of_a_header_waits_for_more(
 # The hot loop
 
 
-def take(
-    data: bytes, *, masked: bool = False, max_size: int = 1 << 20, position: int = 0
-) -> object:
-    messages: list[str | bytes] = []
-    stop = take_whole_messages(
-        data, position, masked=masked, max_size=max_size, append=messages.append
-    )
-    return messages, stop
+@pytest.fixture(params=["pure", "C"])
+def hot(request: pytest.FixtureRequest) -> HotLoops:
+    """The two loops that have a twin in C, in Python and in C."""
+    if request.param == "pure":
+        return HotLoops(take_whole_messages_pure, encode_message_pure)
+    return HotLoops(c_part().take_whole_messages, c_part().encode_message)
+
+
+@dataclass(frozen=True)
+class HotLoops:
+    take_whole_messages: Callable[..., int]
+    encode_message: Callable[..., bytes]
+
+    def take(
+        self, data: Buffer, *, masked: bool = False, max_size: int = 1 << 20, position: int = 0
+    ) -> tuple[list[str | bytes], int]:
+        messages: list[str | bytes] = []
+        return messages, self.take_whole_messages(data, position, masked, max_size, messages)
 
 
 def encode(message: str | bytes, key: bytes = b"") -> bytes:
@@ -127,9 +148,16 @@ def encode(message: str | bytes, key: bytes = b"") -> bytes:
 messages_strategy = st.lists(st.text(max_size=200) | st.binary(max_size=200), max_size=8)
 
 
+hot_loops_of_both_kinds = settings(
+    # The fixture holds functions and nothing else.
+    suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@hot_loops_of_both_kinds
 @given(messages_strategy, st.booleans(), st.data())
 def test_whole_messages_come_out_of_any_prefix(
-    messages: list[str | bytes], masked: bool, data: st.DataObject
+    hot: HotLoops, messages: list[str | bytes], masked: bool, data: st.DataObject
 ) -> None:
     frames = [encode(message, KEY if masked else b"") for message in messages]
     stream = b"".join(frames)
@@ -138,14 +166,15 @@ def test_whole_messages_come_out_of_any_prefix(
     while whole < len(frames) and end + len(frames[whole]) <= cut:
         end += len(frames[whole])
         whole += 1
-    assert take(stream[:cut], masked=masked) == (messages[:whole], end)
+    assert hot.take(stream[:cut], masked=masked) == (messages[:whole], end)
+    assert hot.take(memoryview(stream)[:cut], masked=masked) == (messages[:whole], end)
 
 
-@pytest.mark.parametrize("length", [125, 126, 127, 65535])
+@pytest.mark.parametrize("length", [125, 126, 127, 65535, 65536, 70_000])
 @pytest.mark.parametrize("masked", [False, True])
-def test_lengths_that_the_hot_loop_knows(length: int, masked: bool) -> None:
+def test_lengths_that_the_hot_loop_knows(hot: HotLoops, length: int, masked: bool) -> None:
     frame = encode(bytes(length), KEY if masked else b"")
-    assert take(frame, masked=masked) == ([bytes(length)], len(frame))
+    assert hot.take(frame, masked=masked) == ([bytes(length)], len(frame))
 
 
 @pytest.mark.parametrize(
@@ -158,18 +187,66 @@ def test_lengths_that_the_hot_loop_knows(length: int, masked: bool) -> None:
         pytest.param(encode_frame(Opcode.TEXT, b"a", KEY), id="wrongly masked"),
         pytest.param(encode_frame(Opcode.TEXT, b"\xff"), id="not UTF-8"),
         pytest.param(encode(bytes(1001)), id="over the bound"),
-        pytest.param(encode(bytes(65536)), id="eight-byte length"),
         pytest.param(bytes.fromhex("827e007d") + bytes(125), id="not the shortest form"),
         pytest.param(bytes.fromhex("827e00"), id="half a length"),
+        pytest.param(bytes.fromhex("827f000000000000007d"), id="not the shorter form"),
+        pytest.param(bytes.fromhex("827f8000000000000001"), id="over 63 bits"),
+        pytest.param(bytes.fromhex("827fffffffffffffffff"), id="negative, as C might see it"),
     ],
 )
-def test_anything_else_is_left_without_a_verdict(left: bytes) -> None:
+def test_anything_else_is_left_without_a_verdict(hot: HotLoops, left: bytes) -> None:
     stream = encode("before") + left + encode("after")
-    max_size = 65536 if len(left) > 65536 else 1000
-    taken = take(stream, max_size=max_size)
-    assert taken == (["before"], len(encode("before")))
+    assert hot.take(stream, max_size=1000) == (["before"], len(encode("before")))
 
 
-def test_the_hot_loop_begins_where_it_is_told() -> None:
+def test_the_hot_loop_begins_where_it_is_told(hot: HotLoops) -> None:
     stream = encode("one") + encode("two")
-    assert take(stream, position=len(encode("one"))) == (["two"], len(stream))
+    assert hot.take(stream, position=len(encode("one"))) == (["two"], len(stream))
+    assert hot.take(stream, position=len(stream)) == ([], len(stream))
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+@pytest.mark.parametrize("length", [0, 125, 126, 65535, 65536])
+def test_a_message_is_one_frame(hot: HotLoops, length: int, key: bytes) -> None:
+    for message in (bytes(length), "a" * length, "\u00e4" * (length // 2)):
+        frame = hot.encode_message(message, key)
+        assert frame == encode(message, key)
+        assert hot.take(frame, masked=bool(key)) == ([message], len(frame))
+
+
+def test_a_lone_surrogate_is_no_text(hot: HotLoops) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        hot.encode_message("\ud800", b"")
+
+
+def test_the_c_part_refuses_wrong_arguments() -> None:
+    take, encode_in_c = c_part().take_whole_messages, c_part().encode_message
+    wrong: tuple[tuple[object, ...], ...] = (
+        (b"",),
+        (b"", "0", False, 1, []),
+        (b"", 0, False, "1", []),
+        ("text", 0, False, 1, []),
+        (b"", 0, False, 1, ()),
+    )
+    for arguments in wrong:
+        with pytest.raises(TypeError):
+            take(*arguments)
+    with pytest.raises(ValueError, match="position must not be negative"):
+        take(b"", -1, False, 1, [])
+    wrong = ((), ("a",), (bytearray(1), b""), ("a", "text"))
+    for arguments in wrong:
+        with pytest.raises(TypeError):
+            encode_in_c(*arguments)
+    with pytest.raises(ValueError, match="a masking key has 4 bytes"):
+        encode_in_c("a", b"abc")
+
+
+def test_the_pure_twins_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_ws.protocol.masking.SPEEDUPS", False)
+    spec = importlib.util.find_spec("trio_ws.protocol.frames")
+    assert spec is not None
+    assert spec.loader is not None
+    chosen = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chosen)
+    assert chosen.take_whole_messages is chosen.take_whole_messages_pure
+    assert chosen.encode_message is chosen.encode_message_pure

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.requirements import require_tool
+from tests.protocol.twins import c_part
 from trio_ws.protocol import masking
 from trio_ws.protocol.masking import MaskingKeys, mask, mask_pure
 
@@ -25,16 +25,6 @@ keys = st.binary(min_size=4, max_size=4)
 
 def by_the_rfc(data: bytes, key: bytes, offset: int) -> bytes:
     return bytes(byte ^ key[(offset + number) % 4] for number, byte in enumerate(data))
-
-
-def in_c() -> Callable[..., bytes]:
-    try:
-        from trio_ws.protocol import _speedups
-    except ImportError as error:
-        built = "TRIO_WS_NO_SPEEDUPS" in os.environ
-        require_tool("speedups", available=built, reason=f"the C part was not built: {error}")
-        pytest.skip("the C part was switched off")
-    return _speedups.mask
 
 
 def test_the_example_of_the_rfc() -> None:
@@ -57,9 +47,9 @@ def test_the_c_part_does_what_its_twin_does(
     size: int, key: bytes, offset: int, kind: Callable[[bytes], bytes]
 ) -> None:
     data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
-    assert in_c()(kind(data), key, offset) == mask_pure(data, key, offset)
+    assert c_part().mask(kind(data), key, offset) == mask_pure(data, key, offset)
     if offset == 0:
-        assert in_c()(kind(data), key) == mask_pure(data, key)
+        assert c_part().mask(kind(data), key) == mask_pure(data, key)
 
 
 @pytest.mark.parametrize("key", [b"", b"abc", b"abcde"])
@@ -67,11 +57,11 @@ def test_a_key_has_four_bytes(key: bytes) -> None:
     with pytest.raises(ValueError, match="a masking key has 4 bytes"):
         mask_pure(b"data", key)
     with pytest.raises(ValueError, match="a masking key has 4 bytes"):
-        in_c()(b"data", key)
+        c_part().mask(b"data", key)
 
 
 def test_the_c_part_refuses_what_is_no_buffer() -> None:
-    function = in_c()
+    function = c_part().mask
     for arguments in (
         (),
         (b"a",),
@@ -84,6 +74,35 @@ def test_the_c_part_refuses_what_is_no_buffer() -> None:
             function(*arguments)
 
 
+@given(sizes, keys | st.just(b""), st.integers(0, 1000), st.integers(0, 9), st.booleans())
+def test_appending_unmasked(size: int, key: bytes, offset: int, before: int, ascii_: bool) -> None:
+    text = ("0123456789abcdef" * (size // 16 + 1))[:size] + ("" if ascii_ else "\u00e4")
+    data = mask_pure(text.encode(), key, offset) if key else text.encode()
+    for append in (masking.append_unmasked_pure, c_part().append_unmasked):
+        buffer = bytearray(before)
+        assert append(buffer, memoryview(data), key, offset) is ascii_
+        assert buffer == bytes(before) + text.encode()
+
+
+def test_appending_refuses_what_it_cannot_do() -> None:
+    append = c_part().append_unmasked
+    buffer = bytearray()
+    for arguments in (
+        (),
+        (b"", b"a", KEY, 0),
+        (buffer, "text", KEY, 0),
+        (buffer, b"a", "text", 0),
+        (buffer, b"a", KEY, "x"),
+    ):
+        with pytest.raises(TypeError):
+            append(*arguments)
+    with pytest.raises(ValueError, match="a masking key has 4 bytes"):
+        append(buffer, b"a", b"abc", 0)
+    with memoryview(buffer), pytest.raises(BufferError):
+        append(buffer, b"a", KEY, 0)
+    assert buffer == b""
+
+
 def test_the_pure_twin_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIO_WS_NO_SPEEDUPS", "1")
     spec = importlib.util.find_spec("trio_ws.protocol.masking")
@@ -92,12 +111,13 @@ def test_the_pure_twin_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(chosen)
     assert chosen.mask is chosen.mask_pure
+    assert chosen.append_unmasked is chosen.append_unmasked_pure
     assert not chosen.SPEEDUPS
 
 
 def test_the_c_part_is_used_where_it_was_built() -> None:
     if "TRIO_WS_NO_SPEEDUPS" not in os.environ:
-        assert mask is in_c()
+        assert mask is c_part().mask
         assert masking.SPEEDUPS
 
 

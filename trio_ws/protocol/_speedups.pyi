@@ -1,3 +1,13 @@
 from .masking import Buffer
 
 def mask(data: Buffer, key: bytes, offset: int = 0, /) -> bytes: ...
+def append_unmasked(buffer: bytearray, data: Buffer, key: bytes, offset: int, /) -> bool: ...
+def take_whole_messages(
+    data: Buffer,
+    position: int,
+    masked: bool,
+    max_size: int,
+    messages: list[str | bytes],
+    /,
+) -> int: ...
+def encode_message(message: str | bytes, key: bytes, /) -> bytes: ...

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from .._close import MAX_REASON_BYTES, may_be_sent
 from .._settings import Limits
@@ -44,15 +44,17 @@ from .frames import (
     Opcode,
     Violation,
     encode_frame,
+    encode_message,
     parse_header,
     take_whole_messages,
 )
-from .masking import MaskingKeys, mask
+from .masking import SPEEDUPS, MaskingKeys, append_unmasked, unmasked
 
 if TYPE_CHECKING:
     from .deflate import PerMessageDeflate
+    from .masking import Buffer
 
-_NO_BOUND: Final = 1 << 63
+_NO_BOUND: Final = (1 << 63) - 1
 _new_utf8_decoder: Final = codecs.getincrementaldecoder("utf-8")
 #: One pool for the process: every client connection draws its keys from it.
 _masking_keys: Final = MaskingKeys()
@@ -69,6 +71,10 @@ class Part:
 
     data: str | bytes
     final: bool
+
+    def __len__(self) -> int:
+        """Characters of a text, bytes of a binary message."""
+        return len(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,7 @@ class Machine:
       close_received: the peer's close frame.
       close_sent: this side's close frame.
       failure: the broken rule, once there is one.
+      messages_only: whether the last `receive_data` brought whole messages and nothing else.
       streaming: while true, a message that is not whole in one piece comes as `Part` events,
         and `Limits.max_message_size` does not apply to it. See `start_streaming`.
     """
@@ -143,6 +150,7 @@ class Machine:
         "close_received",
         "close_sent",
         "failure",
+        "messages_only",
         "streaming",
     )
 
@@ -159,8 +167,10 @@ class Machine:
         self.close_received: Close | None = None
         self.close_sent: Close | None = None
         self.failure: Failure | None = None
+        self.messages_only = True
         self.streaming = False
-        self._max_size = _NO_BOUND if limits.max_message_size is None else limits.max_message_size
+        bound = limits.max_message_size
+        self._max_size = _NO_BOUND if bound is None else min(bound, _NO_BOUND)
         self._deflate = deflate
         self._masking_keys = masking_keys or _masking_keys
         # Receiving: what the last call left, the message under way, the data frame under way.
@@ -190,24 +200,34 @@ class Machine:
         """Bytes of the unfinished message that are held here."""
         return 0 if self._assembly is None else len(self._assembly.buffer)
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: Buffer) -> list[Event]:
         """Take bytes from the peer and return what they bring, in order.
 
-        Never raises for what the peer does: a broken rule is a `Failure`, the last event.
+        Never raises for what the peer does: a broken rule is a `Failure`, the last event. Of
+        *data*, nothing is referred to afterwards.
         """
         events: list[Event] = []
+        self.messages_only = True
         if self.close_received is not None or self.failure is not None:
             return events
         if self._carry:
             data = self._carry + data
+        elif not SPEEDUPS:
+            # Python finds its way through bytes faster than through a memoryview.
+            data = bytes(data)
         try:
             position = self._receive(data, events)
-            self._carry = data[position:]
+            self._carry = bytes(data[position:])
         except Violation as violation:
             self.failure = Failure(violation.code, violation.reason)
-            events.append(self.failure)
+            self._add_event(events, self.failure)
             self._stop_receiving()
         return events
+
+    def _add_event(self, events: list[Event], event: Event) -> None:
+        """Append what is not a whole message."""
+        events.append(event)
+        self.messages_only = False
 
     def start_streaming(self) -> Part | None:
         """Have messages come in parts from now on.
@@ -226,7 +246,7 @@ class Machine:
         self._carry = b""
         self._assembly = None
 
-    def _receive(self, data: bytes, events: list[Event]) -> int:
+    def _receive(self, data: Buffer, events: list[Event]) -> int:
         """Consume what can be consumed of *data*; return how much that was."""
         position, end = 0, len(data)
         masked = not self.client
@@ -235,9 +255,12 @@ class Machine:
                 position = self._take_payload(data, position, events)
                 continue
             if self._assembly is None:
+                # Whole messages are events, and so is a list of them.
                 position = take_whole_messages(
-                    data, position, masked=masked, max_size=self._max_size, append=events.append
+                    data, position, masked, self._max_size, cast("list[str | bytes]", events)
                 )
+                if position == end:
+                    break
             header = parse_header(data, position, masked=masked)
             if header is None:
                 break
@@ -248,12 +271,8 @@ class Machine:
             stop = header.payload_start + header.length
             if stop > end:
                 break
-            payload = (
-                mask(data[header.payload_start : stop], header.key)
-                if masked
-                else (data[header.payload_start : stop])
-            )
-            events.append(self._control_event(header, payload))
+            payload = unmasked(data[header.payload_start : stop], header.key)
+            self._add_event(events, self._control_event(header, payload))
             position = stop
             if self.close_received is not None:
                 self._stop_receiving()
@@ -285,32 +304,35 @@ class Machine:
         if size > self._max_size:
             raise Violation(1009, f"message over {self._max_size} bytes")
 
-    def _take_payload(self, data: bytes, position: int, events: list[Event]) -> int:
+    def _take_payload(self, data: Buffer, position: int, events: list[Event]) -> int:
         """Consume payload of the data frame under way, as much of it as is there."""
-        stop = min(len(data), position + self._frame_left)
-        piece = data[position:stop]
-        if self._frame_key:
-            piece = mask(piece, self._frame_key, self._frame_position)
-        self._frame_position += len(piece)
-        self._frame_left -= len(piece)
-        self._take_piece(piece, final=self._frame_fin and not self._frame_left, events=events)
-        return stop
-
-    def _take_piece(self, piece: bytes, *, final: bool, events: list[Event]) -> None:
         assembly = self._assembly
         assert assembly is not None
-        assembly.add(piece, final=final, limited=not self.streaming)
+        stop = min(len(data), position + self._frame_left)
+        self._frame_left -= stop - position
+        final = self._frame_fin and not self._frame_left
+        piece, key, offset = data[position:stop], self._frame_key, self._frame_position
+        self._frame_position += stop - position
+        if assembly.deflate is None:
+            assembly.add(piece, key, offset, final=final)
+        else:
+            assembly.inflate(unmasked(piece, key, offset), final=final, limited=not self.streaming)
         if not self.streaming:
             self._check_size(len(assembly.buffer))
         if final:
             self._assembly = None
-        if self.streaming and (final or assembly.buffer):
-            part = assembly.take_part(final=final)
-            # A message that came whole is just a message.
-            events.append(part if assembly.parted or not final else part.data)
-            assembly.parted = True
-        elif final:
-            events.append(assembly.take_part(final=True).data)
+        if final or (self.streaming and assembly.buffer):
+            self._hand_out(assembly, events, final=final)
+        return stop
+
+    def _hand_out(self, assembly: _Assembly, events: list[Event], *, final: bool) -> None:
+        part = assembly.take_part(final=final)
+        if final and not assembly.parted:
+            # It came whole, so it is just a message.
+            events.append(part.data)
+        else:
+            self._add_event(events, part)
+        assembly.parted = True
 
     def _control_event(self, header: FrameHeader, payload: bytes) -> Event:
         if header.opcode is Opcode.PING:
@@ -336,15 +358,19 @@ class Machine:
         """
         if self.close_sent is not None or self._sending is not None:
             self._refuse_message()
-        if isinstance(message, str):
-            opcode, payload = Opcode.TEXT, message.encode()
-        else:
-            opcode, payload = Opcode.BINARY, message
-        if self._deflate is not None and self._wants_compression(len(payload), compress):
-            return self._frame(opcode, self._deflate.compress(payload), rsv1=True)
-        if self.client:
-            return encode_frame(opcode, payload, self._masking_keys.next())
-        return encode_frame(opcode, payload)
+        if self._deflate is not None and (frame := self._compressed(message, compress)):
+            return frame
+        return encode_message(message, self._masking_keys.next() if self.client else b"")
+
+    def _compressed(self, message: str | bytes, compress: bool | None) -> bytes | None:
+        """The message as a compressed frame; ``None`` where it is to go as it is."""
+        assert self._deflate is not None
+        text = isinstance(message, str)
+        payload = message.encode() if isinstance(message, str) else message
+        if len(payload) < self._deflate.threshold if compress is None else not compress:
+            return None
+        opcode = Opcode.TEXT if text else Opcode.BINARY
+        return self._frame(opcode, self._deflate.compress(payload), rsv1=True)
 
     def send_part(self, data: str | bytes, *, final: bool, compress: bool | None = None) -> bytes:
         """The next fragment of a message (RFC 6455, section 5.4).
@@ -405,10 +431,6 @@ class Machine:
             raise LocalProtocolError("nothing can be sent after the close frame")
         raise LocalProtocolError("the last message's final fragment has not been sent yet")
 
-    def _wants_compression(self, size: int, compress: bool | None) -> bool:
-        assert self._deflate is not None
-        return size >= self._deflate.threshold if compress is None else compress
-
     def _control_frame(self, opcode: Opcode, payload: bytes) -> bytes:
         if self.close_sent is not None:
             raise LocalProtocolError("nothing can be sent after the close frame")
@@ -442,37 +464,38 @@ class _Assembly:
         self.text = text
         self.deflate = deflate
         self.parted = False
-        # ``bytes`` while there is one piece only: a message that comes in one is not copied.
-        self.buffer: bytes | bytearray = b""
+        self.buffer = bytearray()
         self._decoder: codecs.IncrementalDecoder | None = None
 
-    def add(self, piece: bytes, *, final: bool, limited: bool) -> None:
-        if self.deflate is not None:
-            piece = _inflate(self.deflate, piece, final=final, limited=limited)
+    def add(self, piece: Buffer, key: bytes, offset: int, *, final: bool) -> None:
+        before = len(self.buffer)
+        is_ascii = append_unmasked(self.buffer, piece, key, offset)
         if self.text:
-            self._check_utf8(piece, final=final)
-        if not self.buffer:
-            self.buffer = piece
-        elif isinstance(self.buffer, bytearray):
-            self.buffer += piece
-        elif piece:
-            self.buffer = bytearray(self.buffer) + piece
+            self._check_utf8(before, is_ascii=is_ascii, final=final)
 
-    def _check_utf8(self, piece: bytes, *, final: bool) -> None:
-        """Fail on the first byte that cannot be UTF-8 (RFC 6455, section 8.1)."""
+    def inflate(self, piece: bytes, *, final: bool, limited: bool) -> None:
+        assert self.deflate is not None
+        before = len(self.buffer)
+        inflated = _inflate(self.deflate, piece, final=final, limited=limited)
+        self.buffer += inflated
+        if self.text:
+            self._check_utf8(before, is_ascii=inflated.isascii(), final=final)
+
+    def _check_utf8(self, start: int, *, is_ascii: bool, final: bool) -> None:
+        """Fail on the first byte from *start* that cannot be UTF-8 (RFC 6455, section 8.1)."""
         if self._decoder is None:
-            # Most text is ASCII, and isascii() runs at memory speed.
-            if piece.isascii():
+            # Most text is ASCII, and that was found out at memory speed.
+            if is_ascii:
                 return
             self._decoder = _new_utf8_decoder()
         try:
-            self._decoder.decode(piece, final)
+            self._decoder.decode(self.buffer[start:], final)
         except UnicodeDecodeError as error:
             raise Violation(1007, "text is not valid UTF-8") from error
 
     def take_part(self, *, final: bool) -> Part:
         """Hand out what is held; of a text, what makes whole characters."""
-        held, self.buffer = self.buffer, b""
+        held, self.buffer = self.buffer, bytearray()
         if not self.text:
             return Part(bytes(held), final)
         if not final and self._decoder is not None:

@@ -43,15 +43,29 @@ def mask_pure(data: Buffer, key: bytes, offset: int = 0) -> bytes:
     return bytes(masked)
 
 
+def append_unmasked_pure(buffer: bytearray, data: Buffer, key: bytes, offset: int) -> bool:
+    """Append *data*, unmasked where the key is not empty; return whether that was all ASCII."""
+    piece = mask_pure(data, key, offset) if key else bytes(data)
+    buffer += piece
+    return piece.isascii()
+
+
 try:
     if os.environ.get("TRIO_WS_NO_SPEEDUPS"):
         raise ImportError("switched off by TRIO_WS_NO_SPEEDUPS")
+    from ._speedups import append_unmasked as append_unmasked
     from ._speedups import mask as mask
 except ImportError:
+    append_unmasked = append_unmasked_pure
     mask = mask_pure
 
 #: Whether the C part is in use.
 SPEEDUPS: Final = mask is not mask_pure
+
+
+def unmasked(data: Buffer, key: bytes, offset: int = 0) -> bytes:
+    """The payload *data* in an object of its own; where there is no key, it was not masked."""
+    return mask(data, key, offset) if key else bytes(data)
 
 
 class MaskingKeys:
