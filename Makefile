@@ -12,7 +12,7 @@ FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11; do \
 	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; \
 	done
 
-.PHONY: help serve test test-all lint format conformance bench interop docs clean
+.PHONY: help serve test test-all lint format conformance instructions bench interop docs clean
 
 help:
 	@echo "make serve        run the echo server on ws://127.0.0.1:8765"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       rewrite the code in the house's format"
 	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
+	@echo "make instructions compare the instructions per message with the recorded ones (needs valgrind)"
 	@echo "make bench        (to come) compare the speed with other libraries"
 	@echo "make interop      (to come) talk to other people's software"
 	@echo "make docs         (to come) build the manual"
@@ -60,6 +61,9 @@ format: $(VENV)/.installed-dev
 
 conformance: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.conformance.run $(ARGS)
+
+instructions: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.instructions $(ARGS)
 
 bench interop docs:
 	@echo "make $@: nothing to run yet; this part of the project has still to be written" >&2; exit 1
