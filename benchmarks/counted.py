@@ -50,8 +50,8 @@ BURST: Final = 500
 LARGE: Final = 16 * 1024
 #: Room for a whole burst of small frames, of which the kernel counts each as 768 bytes.
 BUFFER: Final = 1024 * 1024
-#: With a masking key, as a client's frames have one; it is as good as any other.
-ASKED: Final = bytes([0x82, 0x80 | SMALL, 0, 0, 0, 0]) + b"x" * SMALL
+#: With a masking key, as a client's frames have one.
+ASKED: Final = bytes([0x82, 0x80 | SMALL]) + b"key!" + b"x" * SMALL
 ANSWER_SIZE: Final = 2 + SMALL
 #: What a client sends for a large message (header, key, message), and what it gets.
 LARGE_ASKED_SIZE: Final = 4 + 4 + LARGE
@@ -86,11 +86,14 @@ class Peer:
         return self._end.recv(BUFFER)
 
 
-def joined() -> tuple[trio.SocketStream, Peer]:
+@asynccontextmanager
+async def joined() -> AsyncGenerator[tuple[trio.SocketStream, Peer]]:
     here, there = socket.socketpair()
     for end in (here, there):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-    return trio.SocketStream(trio.socket.from_stdlib_socket(here)), Peer(there)
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(here)) as stream:
+        with there:
+            yield stream, Peer(there)
 
 
 class OneConnection(trio.abc.Listener[trio.SocketStream]):
@@ -116,8 +119,7 @@ async def echo(ws: trio_ws.WebSocket) -> None:
 @asynccontextmanager
 async def served() -> AsyncGenerator[Peer]:
     """An open connection to the echo server."""
-    stream, peer = joined()
-    async with trio.open_nursery() as nursery:
+    async with joined() as (stream, peer), trio.open_nursery() as nursery:
         serve = partial(
             trio_ws.serve, echo, listeners=[OneConnection(stream)], heartbeat=None, hooks=()
         )
@@ -129,22 +131,21 @@ async def served() -> AsyncGenerator[Peer]:
         nursery.cancel_scope.cancel()
 
 
-@asynccontextmanager
-async def served_raw(size: int) -> AsyncGenerator[Peer]:
+async def echo_raw(stream: trio.SocketStream, size: int) -> None:
     """The same in raw Trio, of messages that are *size* bytes: nothing is framed or checked."""
-    stream, peer = joined()
+    buffer = bytearray()
+    async for data in stream:
+        buffer += data
+        while len(buffer) >= size:
+            message = bytes(buffer[:size])
+            del buffer[:size]
+            await stream.send_all(message)
 
-    async def echo_raw() -> None:
-        buffer = bytearray()
-        async for data in stream:
-            buffer += data
-            while len(buffer) >= size:
-                message = bytes(buffer[:size])
-                del buffer[:size]
-                await stream.send_all(message)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(echo_raw)
+@asynccontextmanager
+async def served_raw() -> AsyncGenerator[Peer]:
+    async with joined() as (stream, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(echo_raw, stream, SMALL)
         yield peer
         nursery.cancel_scope.cancel()
 
@@ -170,7 +171,7 @@ async def round_trip() -> AsyncGenerator[Exchange]:
 
 @asynccontextmanager
 async def round_trip_raw() -> AsyncGenerator[Exchange]:
-    async with served_raw(SMALL) as peer:
+    async with served_raw() as peer:
         yield partial(one_by_one, peer, b"x" * SMALL, SMALL)
 
 
@@ -189,7 +190,7 @@ async def pipelined() -> AsyncGenerator[Exchange]:
 
 @asynccontextmanager
 async def pipelined_raw() -> AsyncGenerator[Exchange]:
-    async with served_raw(SMALL) as peer:
+    async with served_raw() as peer:
         yield partial(in_bursts, peer, b"x" * SMALL, SMALL)
 
 
@@ -202,9 +203,8 @@ async def in_bursts(peer: Peer, asked: bytes, answer_size: int, messages: int) -
 @asynccontextmanager
 async def bulk() -> AsyncGenerator[Exchange]:
     """Client role: a large message there, masked, and another back, one at a time."""
-    stream, peer = joined()
     message = b"x" * LARGE
-    async with trio.open_nursery() as nursery:
+    async with joined() as (stream, peer), trio.open_nursery() as nursery:
         nursery.start_soon(answer_handshake, peer)
         async with trio_ws.connect("ws://localhost", stream=stream, heartbeat=None, hooks=()) as ws:
             nursery.start_soon(answer, peer, LARGE_ASKED_SIZE, LARGE_ANSWER)
@@ -220,9 +220,8 @@ async def bulk() -> AsyncGenerator[Exchange]:
 
 @asynccontextmanager
 async def bulk_raw() -> AsyncGenerator[Exchange]:
-    stream, peer = joined()
     message = b"x" * LARGE
-    async with trio.open_nursery() as nursery:
+    async with joined() as (stream, peer), trio.open_nursery() as nursery:
         nursery.start_soon(answer, peer, LARGE, message)
 
         async def ask(messages: int) -> None:

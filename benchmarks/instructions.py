@@ -4,31 +4,22 @@
     python -m benchmarks.instructions --record                       records new figures
     python -m benchmarks.instructions --case pipelined --profile     says where they go
 
-Unlike times, counts are the same on a busy machine. They are compared with those in
-``instructions.json``: one that is more than 5 % over is a failure. Where those of this build of
-Python are not recorded, raw Trio is counted in the same run, and the ratio to it reported.
-
-A count is of what runs between two marks of `benchmarks.counted`, where callgrind cuts: the
-start and the opening handshake are in none.
+Unlike times, counts are the same on a busy machine. They are compared with those recorded in
+``instructions.json``: more than 5 % over is a failure. Where those of this build of Python are
+not recorded, raw Trio is counted in the same run, and the ratio to it is reported.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from benchmarks import callgrind
 from benchmarks.counted import CASES, PROGRAMS, RAW
 from benchmarks.recorded import (
     Record,
-    Verdict,
     find,
     judge,
     judge_ratio,
@@ -43,132 +34,72 @@ from trio_ws.protocol.masking import SPEEDUPS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.recorded import Figures
+    from benchmarks.recorded import Build, Figures, Verdict
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-#: Seconds. It takes 30; a program that hangs has no clock to notice it by.
-PATIENCE: Final = 600
+#: Whether with the speed-ups: both, where they are built and not switched off.
+CODECS: Final = (True, False) if SPEEDUPS else (False,)
 #: How many functions a profile shows.
 TOP: Final = 20
-_SUMMARY: Final = re.compile(r"^summary: (\d+)$", re.MULTILINE)
-_CUT: Final = re.compile(r"^desc: Trigger: --dump-before=getppid$", re.MULTILINE)
-_FUNCTION: Final = re.compile(r"^ *[\d,]+ \( ?[\d.]+%\)  (?!PROGRAM TOTALS)")
 
 
-class CountingFailed(Exception):
-    """Valgrind did not run the programs to their end."""
+def builds() -> list[Build]:
+    """This Python's, with each codec. To be asked for in one thread: `sysconfig` is not for two."""
+    return [this_build(speedups=speedups) for speedups in CODECS]
 
 
-def environment(*, speedups: bool) -> dict[str, str]:
-    """The counted process's: nothing in it changes what Python does from one run to the next."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    kept.pop("TRIO_WS_NO_SPEEDUPS", None)
-    if not speedups:
-        kept["TRIO_WS_NO_SPEEDUPS"] = "1"
-    return {**kept, "PYTHONHASHSEED": "0"}
-
-
-def cut(programs: Sequence[str], speedups: bool, folder: Path) -> list[Path]:
-    """Run *programs* under callgrind; return the file that has each one's instructions."""
-    out = folder / "callgrind.out"
-    options = ["--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
-    done = subprocess.run(
-        ["valgrind", *options, sys.executable, "-m", "benchmarks.counted", *programs],
-        cwd=ROOT,
-        env=environment(speedups=speedups),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    # Each program marks the beginning and the end of what counts; what ends there is the part.
-    parts = [Path(f"{out}.{2 * number}") for number in range(1, len(programs) + 1)]
-    if done.returncode or not all(part.exists() for part in parts):
-        raise CountingFailed(done.stdout + done.stderr)
-    return parts
-
-
-def instructions_in(part: str) -> int:
-    """How many instructions one of callgrind's files is about."""
-    found = _SUMMARY.search(part)
-    if found is None or not _CUT.search(part):
-        raise CountingFailed(f"not a part that callgrind cut at a mark: {part[:500]}")
-    return int(found[1])
-
-
-def count(programs: Sequence[str], *, speedups: bool) -> Figures:
-    with TemporaryDirectory() as folder:
-        parts = cut(programs, speedups, Path(folder))
-        counts = [instructions_in(part.read_text()) for part in parts]
-    return {
-        name: total / PROGRAMS[name].messages for name, total in zip(programs, counts, strict=True)
-    }
-
-
-def compare(counted: Figures, recorded: Figures | None) -> list[Verdict]:
-    """One verdict for each case: from *recorded*, or else from raw Trio's part of *counted*."""
-    cases = [name for name in counted if not name.startswith(RAW)]
-    if recorded is None:
-        return [judge_ratio(case, counted[case], counted[RAW + case]) for case in cases]
-    return [judge(case, counted[case], recorded[case]) for case in cases]
-
-
-def check(cases: Sequence[str], *, speedups: bool) -> tuple[str, list[Verdict]]:
-    """Count with one codec; return what it is about, and the verdicts."""
-    build = this_build(speedups=speedups)
-    recorded = find(build, read())
+def check(build: Build, recorded: Figures | None, cases: Sequence[str]) -> list[Verdict]:
+    """Count with one codec; return a verdict for each case."""
     if recorded is not None:
-        return str(build), compare(count(cases, speedups=speedups), recorded)
-    counted = count([*cases, *(RAW + case for case in cases)], speedups=speedups)
-    return f"{build}: not recorded, so nothing can fail", compare(counted, None)
+        return against_recorded(callgrind.count(cases, speedups=build.speedups), recorded)
+    programs = [*cases, *(RAW + case for case in cases)]
+    return against_raw(cases, callgrind.count(programs, speedups=build.speedups))
 
 
-def report(title: str, verdicts: Sequence[Verdict]) -> None:
-    print(title)
+def against_recorded(counted: Figures, recorded: Figures) -> list[Verdict]:
+    return [judge(case, counted[case], recorded[case]) for case in counted]
+
+
+def against_raw(cases: Sequence[str], counted: Figures) -> list[Verdict]:
+    return [judge_ratio(case, counted[case], counted[RAW + case]) for case in cases]
+
+
+def report(build: Build, *, is_recorded: bool, verdicts: Sequence[Verdict]) -> None:
+    print(build if is_recorded else f"{build}: not recorded, so nothing can fail")
     for verdict in verdicts:
         print(f"  {'FAILED ' if verdict.failed else ''}{verdict.text}")
 
 
-def gate(cases: Sequence[str], codecs: Sequence[bool]) -> int:
-    with ThreadPoolExecutor() as threads:
-        results = list(threads.map(lambda codec: check(cases, speedups=codec), codecs))
-    for title, verdicts in results:
-        report(title, verdicts)
-    return int(any(verdict.failed for _, verdicts in results for verdict in verdicts))
-
-
-def record(codecs: Sequence[bool]) -> int:
-    with ThreadPoolExecutor() as threads:
-        results = list(threads.map(lambda codec: count(CASES, speedups=codec), codecs))
+def gate(cases: Sequence[str]) -> int:
+    """Count both codecs at once, and say how they do."""
     records = read()
-    for speedups, figures in zip(codecs, results, strict=True):
+    asked = [(build, find(build, records)) for build in builds()]
+    with ThreadPoolExecutor() as threads:
+        results = list(threads.map(lambda pair: check(pair[0], pair[1], cases), asked))
+    for (build, recorded), verdicts in zip(asked, results, strict=True):
+        report(build, is_recorded=recorded is not None, verdicts=verdicts)
+    return int(any(verdict.failed for verdicts in results for verdict in verdicts))
+
+
+def record() -> int:
+    asked = builds()
+    with ThreadPoolExecutor() as threads:
+        counted = threads.map(lambda b: callgrind.count(CASES, speedups=b.speedups), asked)
+    records = read()
+    for build, figures in zip(asked, counted, strict=True):
         rounded = {case: round(figure) for case, figure in figures.items()}
-        new = Record(this_build(speedups=speedups), rounded)
-        records = with_record(records, new)
-        print(f"{new.build}: recorded {rounded}")
+        records = with_record(records, Record(build, rounded))
+        print(f"{build}: recorded {rounded}")
     write(records)
     return 0
 
 
-def top(annotated: str) -> list[str]:
-    """The functions that take most, from callgrind_annotate's output."""
-    return [line for line in annotated.splitlines() if _FUNCTION.match(line)][:TOP]
-
-
-def profile(cases: Sequence[str], *, speedups: bool) -> int:
-    with TemporaryDirectory() as folder:
-        for case, part in zip(cases, cut(cases, speedups, Path(folder)), strict=True):
-            annotate = ["callgrind_annotate", "--auto=no", str(part)]
-            done = subprocess.run(annotate, capture_output=True, text=True, check=True)
-            print(f"{case}:", *top(done.stdout), sep="\n")
+def profile(cases: Sequence[str]) -> int:
+    for case, part in zip(cases, callgrind.parts_of(cases, speedups=SPEEDUPS), strict=True):
+        messages = PROGRAMS[case].messages
+        print(f"{case}: {callgrind.instructions_in(part) / messages:,.0f} per message, of which")
+        for name, cost in callgrind.functions_in(part).most_common(TOP):
+            print(f"  {cost / messages:9,.0f}  {name}")
     return 0
-
-
-def works() -> bool:
-    """Whether valgrind is there and can run on this machine's processor and kernel."""
-    if shutil.which("valgrind") is None:
-        return False
-    return subprocess.run(["valgrind", "-q", "--tool=none", "true"], check=False).returncode == 0
 
 
 def missing() -> int:
@@ -180,23 +111,21 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--case", choices=CASES, help="count this one only")
+    parser.add_argument("--case", choices=CASES, help="this one only")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--record", action="store_true", help="record all figures of this Python")
+    what.add_argument("--record", action="store_true", help="record all cases of this Python")
     what.add_argument("--profile", action="store_true", help="show the functions that take most")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = parse_arguments(arguments)
-    if not works():
+    if not callgrind.works():
         return missing()
+    if asked.record:
+        return record()
     cases = [asked.case] if asked.case else list(CASES)
-    # Both codecs, unless there is but one: not built, or switched off in the environment.
-    codecs = [True, False] if SPEEDUPS else [False]
-    if asked.profile:
-        return profile(cases, speedups=SPEEDUPS)
-    return record(codecs) if asked.record else gate(cases, codecs)
+    return profile(cases) if asked.profile else gate(cases)
 
 
 if __name__ == "__main__":
