@@ -385,10 +385,9 @@ async def test_what_counts_is_between_two_marks(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(counted, "mark", lambda: marks.append(traffic.written))
     monkeypatch.setattr(gc, "disable", lambda: None)
     await counted.run(["round-trip", "raw-round-trip"])
-    messages = PROGRAMS["round-trip"].messages
     begin, end, begin_raw, end_raw = marks
-    assert end - begin == messages * (CLIENT_HEADER + SMALL)
-    assert end_raw - begin_raw == messages * SMALL
+    assert end - begin == PROGRAMS["round-trip"].messages * (CLIENT_HEADER + SMALL)
+    assert end_raw - begin_raw == PROGRAMS["raw-round-trip"].messages * SMALL
 
 
 def test_the_programs_run_by_themselves() -> None:
