@@ -21,7 +21,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       rewrite the code in the house's format"
 	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
-	@echo "make instructions compare the instructions per message with the recorded ones (needs valgrind)"
+	@echo "make instructions fail when a message takes more instructions than recorded (needs valgrind)"
 	@echo "make bench        (to come) compare the speed with other libraries"
 	@echo "make interop      (to come) talk to other people's software"
 	@echo "make docs         (to come) build the manual"

@@ -122,10 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parse_arguments(arguments)
     if not callgrind.works():
         return missing()
-    if asked.record:
-        return record()
     cases = [asked.case] if asked.case else list(CASES)
-    return profile(cases) if asked.profile else gate(cases)
+    try:
+        if asked.record:
+            return record()
+        return profile(cases) if asked.profile else gate(cases)
+    except callgrind.CountingFailed as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -318,6 +318,24 @@ def test_programs_that_fail_are_no_count(tmp_path: Path, monkeypatch: pytest.Mon
         callgrind.count(["bulk"], speedups=True)
 
 
+@pytest.mark.parametrize("asked", [[], ["--record"], ["--profile"]])
+def test_a_count_that_fails_is_told_and_fails(
+    asked: list[str],
+    counts: Counts,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(programs: Sequence[str], *, speedups: bool) -> Figures:
+        raise CountingFailed("out of order")
+
+    monkeypatch.setattr(callgrind, "count", fail)
+    monkeypatch.setattr(callgrind, "parts_of", fail)
+    assert instructions.main(asked) == 1
+    assert capsys.readouterr().err == "out of order\n"
+    assert not file.exists()
+
+
 def test_the_counted_process_has_a_fixed_hash_seed_and_the_codec_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
