@@ -27,6 +27,7 @@ from trio_ws import (
     ProtocolViolation,
     Timeouts,
     _connection,
+    _lifetime,
 )
 from trio_ws._close import ClosedBy
 from trio_ws._connection import Connection
@@ -1491,13 +1492,14 @@ async def test_without_hooks_no_record_is_made(monkeypatch: pytest.MonkeyPatch) 
         "Sent",
     )
     for name in names:
-        record = getattr(_connection, name)
+        module = _lifetime if hasattr(_lifetime, name) else _connection
+        record = getattr(module, name)
 
         def make(name: str = name, record: Any = record, **fields: Any) -> Any:
             made.append(name)
             return record(**fields)
 
-        monkeypatch.setattr(_connection, name, make)
+        monkeypatch.setattr(module, name, make)
 
     async def converse(**options: Any) -> set[str]:
         made.clear()

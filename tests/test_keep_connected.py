@@ -29,7 +29,7 @@ from trio_ws import (
 from trio_ws.instrumentation import PongReceived
 
 from .network import URL, Network, echo, install
-from .sweeps import cancel_sweep
+from .sweeps import cancel_sweep, living_tasks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -819,7 +819,7 @@ async def test_cut_anywhere_what_send_said_is_true(
         network.cut_after = {direction: after}
         arrived.clear()
         accepted, failed, received = [], [], []
-        tasks = trio.lowlevel.current_statistics().tasks_living
+        tasks = living_tasks()
         async with network.served(handler):
             async with keep_connected(URL, offline=offline, on_connect=log_in, backoff=EXACT) as ws:
                 for number in range(6):
@@ -837,4 +837,4 @@ async def test_cut_anywhere_what_send_said_is_true(
         assert set(received) <= set(messages)
         assert not failed or offline == "raise"
         assert len(messages) >= 4, "at most one is lost with the connection, and one refused"
-        assert trio.lowlevel.current_statistics().tasks_living == tasks
+        assert living_tasks() == tasks

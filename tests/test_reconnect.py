@@ -32,7 +32,7 @@ from trio_ws.instrumentation import (
 )
 
 from .network import URL, Network, echo, install
-from .sweeps import CancelAt, cancel_sweep
+from .sweeps import CancelAt, cancel_sweep, living_tasks
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -1171,11 +1171,11 @@ async def test_cancelling_within_resolving_and_tls_leaves_nothing() -> None:
                 assert await ws.receive() == "hello"
 
         await trio.testing.wait_all_tasks_blocked()
-        tasks = trio.lowlevel.current_statistics().tasks_living
+        tasks = living_tasks()
         descriptors = len(os.listdir("/dev/fd"))
 
         async def check(cancelled: bool) -> None:
-            while trio.lowlevel.current_statistics().tasks_living > tasks:
+            while living_tasks() > tasks:
                 # The server's side of what was cut off.
                 await trio.testing.wait_all_tasks_blocked(0.002)
             assert server.connections == ()
@@ -1230,11 +1230,11 @@ async def test_cuts_anywhere_are_survived(
     for after in range(0, 260, 7):
         network.cut_after = {direction: after}
         got.clear()
-        tasks = trio.lowlevel.current_statistics().tasks_living
+        tasks = living_tasks()
         async with network.served(echo):
             await trio_ws.supervise(handler, URL, timeouts=SHORT)
         assert got[-1] == "hello"
-        assert trio.lowlevel.current_statistics().tasks_living == tasks
+        assert living_tasks() == tasks
 
 
 async def test_exceptions_leave_the_block_as_themselves(

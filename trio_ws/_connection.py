@@ -1,231 +1,65 @@
-"""`Connection`: the built-in engine.
-
-Two tasks serve a connection, in a nursery that belongs to whoever opened it::
-
-    transport -> receive task -> machine -> inbox   -> receive()
-    transport <- send task    <- outbox  <- machine <- send()
-
-The receive task lives as long as the connection. It alone completes a close, closes the
-transport, and sets ``_ended``; everybody else only begins a close and waits. The send task
-exists once the transport has made somebody wait (see `_outbox`).
-
-How a connection ends:
-
-1. `_settle` fixes the reason, and which exception it means, once and for all. From then on no
-   message is accepted, and everybody who waits is woken.
-2. What is left of the closing handshake runs, within a deadline.
-3. The transport is closed and ``_ended`` is set.
-"""
+"""`Connection`: the built-in engine, as its user calls it. `_lifetime` is the rest of it."""
 
 from __future__ import annotations
 
-import itertools
-from contextlib import aclosing, suppress
-from dataclasses import replace
-from functools import partial
+from contextlib import aclosing
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from ._allowance import ControlAllowance
 from ._cancellation import is_cancelled
-from ._close import CLEAN_CODES, ClosedBy, CloseReason
-from ._errors import (
-    ClosedHere,
-    ConnectionClosed,
-    ConnectionClosedError,
-    ConnectionClosedOK,
-    MessageTooBig,
-    ProtocolViolation,
-    another,
-)
+from ._errors import MessageTooBig
 from ._fragments import IncomingMessage, as_async, concatenated, normalized
-from ._inbox import Inbox
-from ._outbox import Outbox, WriteStalled
-from ._pings import Pings
-from ._transport import LARGE_READ_SIZE, READ_SIZE, make_transport
-from ._websocket import WebSocket, WebSocketStatistics
-from .instrumentation import (
-    NO_HOOKS,
-    ConnectionEnded,
-    ConnectionOpened,
-    Hooks,
-    PingReceived,
-    PingSent,
-    PongReceived,
-    Received,
-    Sent,
-)
+from ._lifetime import Lifetime
+from ._websocket import WebSocketStatistics
+from .instrumentation import NO_HOOKS, Hooks, PingSent, Sent
 from .protocol.deflate import PerMessageDeflate
-from .protocol.machine import Close, Failure, Machine, Part, Pong, encode_close
+from .protocol.machine import Machine, Part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
+    from ._close import CloseReason
     from ._settings import Compression, Limits, Timeouts
     from ._websocket import BytesLike, MessageStream, PendingPing, Sendable
     from .protocol.extensions import Extension
     from .protocol.handshake import Negotiated
     from .protocol.http import Request, Response
-    from .protocol.machine import Event, Ping
-    from .protocol.masking import Buffer
 
 #: A call that finds its result ready goes through the scheduler after this many in a row,
 _TURN_MESSAGES: Final = 64
 #: or after this many seconds, so that a flood on one connection does not starve the others.
 _TURN_SECONDS: Final = 0.001
-#: A full read that brought no more messages than this is followed by larger ones. Not where
-#: messages are small: a read of 256 KiB could put 40,000 of them into an inbox of 64.
-_LARGE_READ_MESSAGES: Final = 64
 #: Sends in a row that are written one by one; those that follow wait for the scheduler's next
 #: turn and share a write. A reply and its follower leave at once, a stream of messages is packed.
 _EAGER_SENDS: Final = 2
 
-_CUT: Final = CloseReason(1006, "", ClosedBy.NETWORK, clean=False)
-_ABORTED: Final = CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
-_STALLED: Final = CloseReason(1006, "the peer stopped reading", ClosedBy.LOCAL, clean=False)
-_TOO_MANY_CONTROL_FRAMES: Final = Failure(1008, "too many control frames")
 
-_ids: Final = itertools.count(1)
-
-
-class Connection(WebSocket):
-    """One open connection over a `trio.abc.Stream`.
-
-    Args:
-      stream: the byte stream, after the opening handshake; the connection owns it.
-      machine: this side's protocol state.
-      request: the opening handshake's request.
-      negotiated: what its response agreed upon.
-      limits: bounds on what the peer may make this side hold.
-      timeouts: bounds on how long things may take.
-      hooks: told what happens.
-    """
+class Connection(Lifetime):
+    """One open connection. What it is made of is said in `Lifetime`."""
 
     __slots__ = (
-        "_bytes_received",
-        "_control_allowance",
-        "_end_waiters",
-        "_ended",
-        "_error",
         "_fragmenting",
-        "_held_back",
-        "_hooks",
-        "_id",
-        "_inbox",
         "_joined",
-        "_last_received",
-        "_limits",
-        "_machine",
-        "_messages_received",
         "_messages_sent",
-        "_negotiated",
-        "_nursery",
-        "_opened_at",
-        "_outbox",
-        "_pings",
-        "_reading_since",
-        "_reason",
-        "_request",
-        "_skipping",
-        "_timeouts",
-        "_traffic_hooks",
-        "_transport",
         "_turn_ends",
         "_turn_left",
-        "_uptime",
-        "answers_pings",
     )
 
-    def __init__(
-        self,
-        stream: trio.abc.Stream,
-        machine: Machine,
-        *,
-        request: Request,
-        negotiated: Negotiated,
-        limits: Limits,
-        timeouts: Timeouts,
-        hooks: Hooks = NO_HOOKS,
-    ) -> None:
-        self._id = f"{'c' if machine.client else 's'}{next(_ids)}"
-        self._request = request
-        self._negotiated = negotiated
-        self._machine = machine
-        self._limits = limits
-        self._timeouts = timeouts
-        self._hooks = hooks
-        # None where nobody asks for traffic: one comparison per message.
-        self._traffic_hooks = hooks if hooks.traffic else None
-        self._transport = make_transport(stream)
-        self._nursery: trio.Nursery | None = None
-        self._inbox = Inbox(limits)
-        self._outbox = Outbox(
-            self._transport,
-            high_water=limits.outbox_bytes,
-            write_stall=timeouts.write_stall,
-            start_task=self._start_task,
-            failed=self._write_failed,
-        )
-        self._pings = Pings(self._closed)
-        self._reason: CloseReason | None = None
-        # Makes of the reason what callers are told; None: this side closed.
-        self._error: Callable[[CloseReason], ConnectionClosed] | None = None
-        self._ended = False
-        self._end_waiters: trio.lowlevel.ParkingLot | None = None
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._messages_sent = 0
         self._turn_left = _TURN_MESSAGES
         self._turn_ends = 0.0
+        # While a fragmented message is being sent, no other may be.
         self._fragmenting = False
+        # The parts of a message that a receive() is joining.
         self._joined: list[str | bytes] | None = None
-        self._skipping = False
-        # What came after stop_reading().
-        self._held_back = b""
-        self._control_allowance = ControlAllowance(limits)
-        self._messages_sent = 0
-        self._messages_received = 0
-        self._bytes_received = 0
-        self._opened_at = self._last_received = trio.current_time()
-        self._reading_since: float | None = self._opened_at
-        self._uptime: float | None = None
-        # Cleared to test the peer's heartbeat. Only what handles a ping reads it.
-        self.answers_pings = True
 
     def __repr__(self) -> str:
         state = "open" if self._reason is None else str(self._reason)
         return f"<Connection {self._id} {ascii(self._request.target)[1:-1]}: {state}>"
-
-    def start(
-        self,
-        nursery: trio.Nursery,
-        leftover: bytes = b"",
-        *,
-        preamble: bytes = b"",
-        afterwards: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """Start the receive task in *nursery*.
-
-        Args:
-          nursery: where the connection's tasks live, until it has ended.
-          leftover: what had arrived behind the opening handshake.
-          preamble: what is to be sent before anything else.
-          afterwards: what the receive task goes on with once the transport is closed; sparing
-            a task per connection spares 2 KiB each.
-        """
-        self._nursery = nursery
-        if preamble:
-            # Before a hook is told, which may close the connection at once.
-            self._outbox.put(preamble)
-        if self._hooks:
-            self._hooks.tell(
-                ConnectionOpened(
-                    id=self._id,
-                    client=self._machine.client,
-                    target=self._request.target,
-                    remote_address=self.remote_address,
-                )
-            )
-        nursery.start_soon(self._receive_task, leftover, afterwards)
 
     # Sending
 
@@ -345,22 +179,25 @@ class Connection(WebSocket):
         return item  # type: ignore[return-value]  # the type() above does not narrow
 
     async def __anext__(self) -> str | bytes:
-        # As in receive(), whose coroutine would take a tenth of the time of an echo.
+        # As receive(), whose coroutine would take a tenth of the time of an echo.
         inbox = self._inbox
-        if (
-            inbox.items
-            and self._turn_left
-            and type(inbox.items[0]) is not Part
-            and perf_counter() < self._turn_ends
-            and not is_cancelled()
-        ):
-            self._turn_left -= 1
-            self._outbox.burst = 0
-            return inbox.get()  # type: ignore[return-value]  # the type() above does not narrow
         try:
-            return await self.receive()
+            if (
+                inbox.items
+                and self._turn_left
+                and perf_counter() < self._turn_ends
+                and not is_cancelled()
+            ):
+                self._turn_left -= 1
+            else:
+                await self._wait_item()
+            self._outbox.burst = 0
+            item = inbox.get()
+            if type(item) is Part:
+                return await self._join(item)
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        return item  # type: ignore[return-value]  # the type() above does not narrow
 
     def receive_stream(self) -> MessageStream:
         held = self._machine.start_streaming()
@@ -378,9 +215,27 @@ class Connection(WebSocket):
                 # Perhaps it ended because this task's scope was cancelled: then that is told.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise self._closed()
-            await inbox.wait_item()
+            if inbox.may_be_read_directly:
+                await self._receive_directly()
+            else:
+                await inbox.wait_item()
         self._turn_left = _TURN_MESSAGES
         self._turn_ends = perf_counter() + _TURN_SECONDS
+
+    async def _receive_directly(self) -> None:
+        """Read, as the receiver, while the receive task stands by."""
+        inbox, data = self._inbox, None
+        inbox.begin_direct()
+        try:
+            data = await self._transport.receive()
+            self._ending = self._take(data) if data else None
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # The receive task will find the same, and knows what to do; or this was interrupted.
+            data = b""
+        finally:
+            inbox.end_direct()
+        if not data or self._ending is not None or self._machine.mid_message or len(self._pings):
+            inbox.read_on()
 
     async def _join(self, part: Part) -> str | bytes:
         """Receive the rest of a message that comes in parts, and return it whole."""
@@ -438,6 +293,7 @@ class Connection(WebSocket):
     def start_ping(self, payload: bytes | None = None) -> PendingPing:
         self._check_open()
         ping = self._pings.start(payload)
+        self._inbox.read_on()
         try:
             frame = self._machine.send_ping(ping.payload)
         except BaseException:
@@ -453,318 +309,6 @@ class Connection(WebSocket):
         self._check_open()
         self._outbox.put_pong(self._machine.send_pong(payload), unsolicited=True)
         self._outbox.flush()
-
-    # Closing
-
-    async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        encode_close(code, reason)
-        self._begin_close(code, reason)
-        try:
-            with trio.move_on_after(self._timeouts.close_timeout):
-                await self.wait_closed()
-        finally:
-            if not self._ended:
-                self.abort()
-        await self.wait_closed()
-
-    def abort(self, error: ConnectionClosedError | None = None) -> None:
-        if error is None:
-            self._settle(_ABORTED, None)
-        else:
-            # Without its traceback, which would keep alive what it passed through.
-            self._settle(error.reason, partial(another, another(error, error.reason)))
-            # Told to the peer if it may be, and the transport takes it at once.
-            with suppress(ValueError):
-                self._send_close(error.reason.code, error.reason.reason)
-        self._outbox.discard()
-        self._transport.abort()
-
-    def close_soon(self, code: int, reason: str) -> None:
-        """Begin to close on the server's behalf, not the handler's.
-
-        The handler sees it as if the peer had closed: what has arrived is still handed out, then
-        `ConnectionClosed` says why. The transport is gone after ``Timeouts.close_timeout``.
-        """
-        if self._reason is None:
-            error = ConnectionClosedOK if code in CLEAN_CODES else ConnectionClosedError
-            self._begin_close(code, reason, error=error)
-            self._start_task(self._abort_after, self._timeouts.close_timeout)
-
-    async def wait_closed(self) -> CloseReason:
-        if self._ended:
-            await trio.lowlevel.checkpoint()
-        else:
-            if self._end_waiters is None:
-                self._end_waiters = trio.lowlevel.ParkingLot()
-            await self._end_waiters.park()
-        assert self._reason is not None
-        return self._reason
-
-    async def wait_read(self) -> None:
-        """Wait, once the connection has ended, until everything that had arrived is received."""
-        await self._inbox.wait_empty()
-
-    async def wait_written(self) -> None:
-        """Wait until the transport has taken everything that was sent, or never will."""
-        await self._outbox.wait_written()
-
-    def stop_reading(self) -> None:
-        """Take nothing more from the peer, pings and its close included, until closed here."""
-        self._inbox.stop()
-
-    def _begin_close(
-        self, code: int, reason: str, *, error: type[ConnectionClosed] | None = None
-    ) -> None:
-        if self._reason is None:
-            self._settle(CloseReason(code, reason, ClosedBy.LOCAL, clean=False), error)
-            self._send_close(code, reason)
-            if error is MessageTooBig:
-                self._start_task(self._abort_after, self._timeouts.violation_timeout)
-
-    def _send_close(self, code: int, reason: str = "") -> None:
-        if self._machine.close_sent is None:
-            self._outbox.put(self._machine.send_close(code, reason))
-
-    def _settle(
-        self, reason: CloseReason, error: Callable[[CloseReason], ConnectionClosed] | None
-    ) -> None:
-        """Fix why the connection ended, unless that is fixed already, and wake who waits."""
-        if self._reason is not None:
-            return
-        self._reason = reason
-        self._error = error
-        if error is None:
-            self._inbox.clear()
-        self._inbox.end()
-        self._outbox.wake_waiters()
-        self._pings.wake_all()
-
-    def _check_open(self) -> None:
-        if self._reason is not None:
-            raise self._closed()
-
-    def _closed(self) -> Exception:
-        """What a call raises once the connection has ended."""
-        assert self._reason is not None
-        if self._error is None:
-            return ClosedHere(self._reason, self._id)
-        error = self._error(self._reason)
-        error.connection_id = self._id
-        return error
-
-    async def _abort_after(self, seconds: float) -> None:
-        with trio.move_on_after(seconds):
-            await self.wait_closed()
-        # Also for who waits, and for a receive task that waits behind a full inbox.
-        self._settle(_CUT, ConnectionClosedError)
-        if not self._ended:
-            self._transport.abort()
-
-    def _write_failed(self, error: Exception) -> None:
-        if isinstance(error, WriteStalled):
-            self.abort(ConnectionClosedError(_STALLED))
-        else:
-            # What the peer said before it went may still be there to be read, and tells more.
-            # Until then `send` waits, so that it gives the same reason as everybody else.
-            self._start_task(self._abort_after, self._timeouts.violation_timeout)
-
-    def _start_task(self, function: object, *args: object) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(function, *args)  # type: ignore[arg-type]
-
-    # The receive task
-
-    async def _receive_task(
-        self, data: Buffer, afterwards: Callable[[], Awaitable[None]] | None
-    ) -> None:
-        try:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._receive_until_end(data)
-        except trio.Cancelled:
-            # Whoever holds the connection is cancelled as well, perhaps only after this task.
-            self._begin_close(1001, "", error=ConnectionClosedError)
-            raise
-        finally:
-            self._settle(_CUT, ConnectionClosedError)
-            self._outbox.discard()
-            await self._close_transport()
-        if afterwards is not None:
-            await afterwards()
-
-    async def _receive_until_end(self, data: Buffer) -> None:
-        ending = self._take(data) if data else None
-        while ending is None:
-            if not self._inbox.has_room(self._machine.held_bytes):
-                await self._pause_reading()
-            if self._held_back:
-                data, self._held_back = self._held_back, b""
-                ending = self._take(data)
-            elif self._machine.mid_message:
-                ending = await self._receive_against_time()
-            else:
-                data = await self._transport.receive()
-                if not data:
-                    return
-                ending = self._take(data)
-        await self._conclude(ending)
-
-    async def _pause_reading(self) -> None:
-        """Wait until there is room in the inbox, or, where it is stopped, for the end."""
-        self._reading_since, paused_at = None, trio.current_time()
-        await self._inbox.wait_room(self._machine.held_bytes)
-        self._reading_since = trio.current_time()
-        self._control_allowance.reading_resumed(paused_at)
-
-    async def _receive_against_time(self) -> Close | Failure | None:
-        """Receive while a message is under way, which must make progress.
-
-        Goes on when there is none under way, because there soon will be, and a cancel scope for
-        each read takes as long as the read. So the deadline may come without need.
-        """
-        machine, timeout = self._machine, self._timeouts.assembly_timeout
-        with trio.CancelScope(deadline=self._last_received + timeout):
-            while True:
-                data = await self._transport.receive()
-                if not data:
-                    raise trio.BrokenResourceError
-                ending = self._take(data)
-                if ending is not None or not self._inbox.has_room(machine.held_bytes):
-                    return ending
-        if machine.mid_message and self._last_received + timeout <= trio.current_time():
-            return Failure(1008, "unfinished message made no progress")
-        return None
-
-    def _take(self, data: Buffer) -> Close | Failure | None:
-        """Put what *data* brings where it belongs; return what ends the connection, if anything."""
-        if self._inbox.stopped and not self._inbox.ended:
-            self._held_back = bytes(data)
-            return None
-        self._bytes_received += len(data)
-        self._last_received = trio.current_time()
-        before = self._messages_received
-        messages: list[str | bytes | Part] = []
-        ending: Close | Failure | None = None
-        events = self._machine.receive_data(data)
-        if len(data) >= READ_SIZE:
-            self._choose_read_size(len(events))
-        if self._machine.messages_only:
-            messages = events  # type: ignore[assignment]  # it says so
-            self._messages_received += len(events)
-        else:
-            ending = self._sort(events, messages)
-        if self._traffic_hooks is not None:
-            count = self._messages_received - before
-            self._traffic_hooks.tell_traffic(Received(id=self._id, messages=count, bytes=len(data)))
-        if messages and self._reason is None:
-            self._inbox.put(messages)
-        return ending
-
-    def _choose_read_size(self, messages: int) -> None:
-        """Read more at once where that brings few messages, and the inbox may hold them."""
-        large = messages <= _LARGE_READ_MESSAGES and self._limits.inbox_bytes >= LARGE_READ_SIZE
-        self._transport.read_size = LARGE_READ_SIZE if large else READ_SIZE
-
-    def _sort(
-        self, events: list[Event], messages: list[str | bytes | Part]
-    ) -> Close | Failure | None:
-        """Append to *messages* what is for the inbox; return what ends the connection, if any."""
-        for event in events:
-            if isinstance(event, str | bytes):
-                messages.append(event)
-                self._messages_received += 1
-            elif isinstance(event, Close | Failure):
-                return event
-            elif isinstance(event, Part):
-                self._messages_received += event.final
-                if not self._skipping:
-                    messages.append(event)
-                self._skipping = self._skipping and not event.final
-            elif not self._take_control(event):
-                return _TOO_MANY_CONTROL_FRAMES
-        return None
-
-    def _take_control(self, event: Ping | Pong) -> bool:
-        """Answer a ping, settle a pong; false when there are too many of them."""
-        if isinstance(event, Pong):
-            round_trip = self._pings.settle(event.payload)
-            if self._hooks:
-                self._hooks.tell(
-                    PongReceived(id=self._id, round_trip=round_trip, payload=event.payload)
-                )
-            # One that was asked for is not counted: any number of pings may be in flight.
-            return round_trip is not None or self._control_allowance.spend()
-        if not self._control_allowance.spend():
-            return False
-        if self.answers_pings and self._machine.close_sent is None:
-            self._outbox.put_pong(self._machine.send_pong(event.payload))
-            self._outbox.flush()
-        if self._hooks:
-            self._hooks.tell(PingReceived(id=self._id, payload=event.payload))
-        return True
-
-    async def _conclude(self, ending: Close | Failure) -> None:
-        # Messages that came before it are owed their answers (RFC 6455 wants events in order).
-        if self._inbox.items:
-            with trio.move_on_after(self._timeouts.violation_timeout):
-                await self._inbox.wait_dry()
-        if isinstance(ending, Failure):
-            await self._fail(ending)
-        else:
-            await self._complete_close(ending)
-
-    async def _complete_close(self, close: Close) -> None:
-        """The peer's close frame has come: answer it and part (section 7.1.2)."""
-        error = ConnectionClosedOK if close.code in CLEAN_CODES else ConnectionClosedError
-        self._settle(CloseReason(close.code, close.reason, ClosedBy.REMOTE), error)
-        with trio.move_on_after(self._timeouts.close_timeout):
-            self._send_close(close.code)
-            await self._outbox.wait_written()
-            if self._machine.client:
-                # The server closes TCP first, so that it, not the client, is rid of TIME_WAIT.
-                await self._discard_input()
-
-    async def _fail(self, failure: Failure) -> None:
-        """Fail the connection (section 7.1.7): say why, then part without waiting for long."""
-        error = MessageTooBig if failure.code == 1009 else ProtocolViolation
-        reason = CloseReason(failure.code, failure.reason, ClosedBy.LOCAL, clean=False)
-        self._settle(reason, error)
-        with trio.move_on_after(self._timeouts.violation_timeout):
-            self._send_close(failure.code, failure.reason)
-            await self._outbox.wait_written()
-            # Closing with input unread would reset TCP, and the close frame might be lost.
-            await self._transport.send_eof()
-            await self._discard_input()
-
-    async def _discard_input(self) -> None:
-        while await self._transport.receive():
-            pass
-
-    async def _close_transport(self) -> None:
-        assert self._reason is not None
-        machine = self._machine
-        if machine.close_sent is not None and machine.close_received is not None:
-            self._reason = replace(self._reason, clean=True)
-        try:
-            with (
-                trio.move_on_after(self._timeouts.close_timeout),
-                suppress(trio.BrokenResourceError),
-            ):
-                await self._transport.aclose()
-        finally:
-            self._ended = True
-            self._uptime = trio.current_time() - self._opened_at
-            if self._hooks:
-                self._hooks.tell(
-                    ConnectionEnded(
-                        id=self._id,
-                        client=machine.client,
-                        reason=self._reason,
-                        uptime=self._uptime,
-                        statistics=self.statistics(),
-                    )
-                )
-            if self._end_waiters is not None:
-                self._end_waiters.unpark_all()
 
     # What is known about it
 

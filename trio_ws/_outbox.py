@@ -134,9 +134,22 @@ class Outbox:
 
     def put(self, frame: bytes) -> None:
         """Queue a frame, behind everything queued before, and write what can be written."""
-        self._data.append(frame)
-        self.size += len(frame)
-        self.flush()
+        if self.size or self.broken or not self._transport.writes_inline:
+            self._data.append(frame)
+            self.size += len(frame)
+            self.flush()
+            return
+        # A lone reply: what flush() would do, without what it would ask.
+        self.size = len(frame)
+        try:
+            written = self._transport.write_now(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._fail(error)
+            return
+        self._written(written)
+        if self.size:
+            self._partial = memoryview(frame)[written:]
+            self._wake_task()
 
     def put_soon(self, frame: bytes) -> None:
         """The same, where more frames are likely to follow before the scheduler's next turn.

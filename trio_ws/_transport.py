@@ -90,6 +90,13 @@ class Transport(ABC):
     def _owner(self) -> trio.socket.SocketType | None:
         """The socket at the bottom, if there is one."""
 
+    def interrupt(self) -> None:
+        """Have a `receive` under way raise `trio.ClosedResourceError`, and do nothing else.
+
+        Only plain sockets can.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     async def send_eof(self) -> None:
         """Say that nothing more will be written, where the stream can say so."""
@@ -160,8 +167,10 @@ class SocketTransport(Transport):
 
     async def receive(self) -> memoryview:
         while True:
-            self._check_open()
-            await trio.lowlevel.wait_readable(self._raw)
+            descriptor = self._raw.fileno()
+            if descriptor < 0:
+                self._check_open()
+            await trio.lowlevel.wait_readable(descriptor)
             try:
                 return self._buffer[: self._raw.recv_into(self._buffer, self.read_size)]
             except (BlockingIOError, InterruptedError):
@@ -170,24 +179,32 @@ class SocketTransport(Transport):
                 raise trio.BrokenResourceError(f"the transport failed: {error}") from error
 
     def write_now(self, data: BytesLike) -> int:
-        self._check_open()
         try:
             return self._raw.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
+            self._check_open()
             raise trio.BrokenResourceError(f"the transport failed: {error}") from error
 
     async def write_some(self, data: memoryview) -> int:
         while True:
             self._check_open()
-            await trio.lowlevel.wait_writable(self._raw)
+            try:
+                await trio.lowlevel.wait_writable(self._raw)
+            except trio.ClosedResourceError:
+                # Perhaps it was only interrupt().
+                continue
             written = self.write_now(data)
             if written:
                 return written
 
     def _owner(self) -> trio.socket.SocketType | None:
         return self._socket
+
+    def interrupt(self) -> None:
+        # It closes nothing, but wakes both who waits to read and who waits to write.
+        trio.lowlevel.notify_closing(self._raw)
 
     async def send_eof(self) -> None:
         with suppress(OSError):
