@@ -39,7 +39,7 @@ async def test_what_stays_unread_is_read_after_one_round_and_before_two(
 
 async def test_what_is_read_again_is_left_alone(autojump_clock: MockClock) -> None:
     watch, unread = Watch(), Unread()
-    for wait in (0, ROUND / 2, ROUND * 1.5):
+    for wait in (0, ROUND / 2, ROUND * 0.9):
         watch.add(unread)
         await trio.sleep(wait)
         watch.discard(unread)

@@ -47,6 +47,7 @@ class Inbox:
         "_reader",
         "_receiver",
         "_standing_by",
+        "_waited_for",
         "_watch",
         "ended",
         "items",
@@ -66,6 +67,8 @@ class Inbox:
         # The receive task, while it leaves the reading to the receiver.
         self._standing_by: trio.lowlevel.Task | None = None
         self.receiver_reads = False
+        # Whether the receiver waited for what was put last.
+        self._waited_for = False
         self._watch = watch_of_this_run()
 
     @property
@@ -84,6 +87,7 @@ class Inbox:
             self.items = deque()
         self.items.extend(items)
         self.size += sum(map(len, items))
+        self._waited_for = self._receiver is not None
         self.wake_receiver()
 
     def get(self) -> Item:
@@ -119,8 +123,13 @@ class Inbox:
             self.wake_reader()
         await trio.lowlevel.wait_task_rescheduled(self._receiver_cancelled)
 
+    def receiver_keeps_up(self) -> bool:
+        """Whether the receiver waited for what was put last, and has not been back since."""
+        return self._waited_for and bool(self.items) and not self.stopped
+
     async def stand_by(self) -> None:
         """Leave the reading, as the receive task, to the receiver, until `read_on`."""
+        self._waited_for = False
         self._standing_by = trio.lowlevel.current_task()
         self._watch.add(self)
         await trio.lowlevel.wait_task_rescheduled(self._standing_by_cancelled)

@@ -354,25 +354,22 @@ class Lifetime(WebSocket):
                 ending = self._take(data)
             elif self._machine.mid_message:
                 ending = await self._receive_against_time()
+            elif self._may_stand_by():
+                await self._inbox.stand_by()
+                ending, self._ending = self._ending, None
             else:
                 data = await self._transport.receive()
                 if not data:
                     return
-                receiver_waited = self._inbox.receiver_waits
                 ending = self._take(data)
-                if receiver_waited and ending is None and self._may_stand_by():
-                    await self._inbox.stand_by()
-                    ending, self._ending = self._ending, None
         await self._conclude(ending)
 
     def _may_stand_by(self) -> bool:
-        """Whether the receiver, who has just been given something, may read what comes next."""
+        """Whether the receiver, who has just been given what it waited for, may read what comes."""
         return (
-            self._transport.writes_inline
-            and bool(self._inbox.items)
+            self._inbox.receiver_keeps_up()
+            and self._transport.writes_inline
             and self._reason is None
-            and not self._inbox.stopped
-            and not self._machine.mid_message
             # A heartbeat looks at what has been read when its time is up.
             and not len(self._pings)
         )
@@ -387,8 +384,9 @@ class Lifetime(WebSocket):
     async def _receive_against_time(self) -> Close | Failure | None:
         """Receive while a message is under way, which must make progress.
 
-        Goes on when there is none under way, because there soon will be, and a cancel scope for
-        each read takes as long as the read. So the deadline may come without need.
+        Goes on when there is none under way, if messages pour in: there soon will be one, and a
+        cancel scope for each read takes as long as the read. So the deadline may come without
+        need.
         """
         machine, timeout = self._machine, self._timeouts.assembly_timeout
         with trio.CancelScope(deadline=self._last_received + timeout):
@@ -399,6 +397,8 @@ class Lifetime(WebSocket):
                 ending = self._take(data)
                 if ending is not None or not self._inbox.has_room(machine.held_bytes):
                     return ending
+                if not machine.mid_message and self._may_stand_by():
+                    return None
         if machine.mid_message and self._last_received + timeout <= trio.current_time():
             return Failure(1008, "unfinished message made no progress")
         return None

@@ -52,12 +52,14 @@ class Watch:
         self._old.discard(unread)
 
     async def _task(self) -> None:
-        while self._new or self._old:
+        # Also where everything is read again by now: starting this once a round is cheap, and
+        # once a message is not.
+        while self._running:
             await trio.sleep(ROUND)
             due, self._old, self._new = self._old, self._new, set()
             for unread in due:
                 unread.read_on()
-        self._running = False
+            self._running = bool(self._new or self._old)
 
 
 _watches: Final[trio.lowlevel.RunVar[Watch]] = trio.lowlevel.RunVar("trio_ws._watch")
