@@ -5,6 +5,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+NODE_PEER := benchmarks/peers/node
 SOURCES := pyproject.toml setup.py trio_ws/protocol/_speedups.c
 
 # The first Python on this machine that is new enough.
@@ -21,8 +22,8 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       rewrite the code in the house's format"
 	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
-	@echo "make instructions fail when a message takes more instructions than recorded (needs valgrind)"
-	@echo "make bench        (to come) compare the speed with other libraries"
+	@echo "make bench        compare the speed with other libraries (ARGS=--quick for a look)"
+	@echo "make instructions count instructions per message, to find what got slower (needs valgrind)"
 	@echo "make interop      (to come) talk to other people's software"
 	@echo "make docs         (to come) build the manual"
 	@echo "make clean        remove what the other targets made"
@@ -40,6 +41,16 @@ $(VENV)/.installed: $(VENV)/.python $(SOURCES)
 $(VENV)/.installed-dev: $(VENV)/.python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: $(VENV)/.python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
+# One of those compared runs on Node. Where there is none, or no way to npm, it is left out.
+$(NODE_PEER)/node_modules/.installed: $(NODE_PEER)/package.json
+	@if ! command -v npm >/dev/null; then echo "npm is not here: its ws is left out" >&2; \
+	elif (cd $(NODE_PEER) && npm install --silent --no-audit --no-fund --no-package-lock); then touch $@; \
+	else echo "npm could not install ws: it is left out" >&2; fi
 
 serve: $(VENV)/.installed
 	@exec $(BIN)/trio-ws serve $(ARGS)
@@ -65,10 +76,14 @@ conformance: $(VENV)/.installed-dev
 instructions: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.instructions $(ARGS)
 
-bench interop docs:
+bench: $(VENV)/.installed-bench $(NODE_PEER)/node_modules/.installed
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+interop docs:
 	@echo "make $@: nothing to run yet; this part of the project has still to be written" >&2; exit 1
 
 clean:
+	rm -rf $(NODE_PEER)/node_modules
 	rm -rf $(VENV) .venvs .venv-* build dist reports *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -f trio_ws/protocol/_speedups*.so
