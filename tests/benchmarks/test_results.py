@@ -44,8 +44,10 @@ def test_a_bar_that_is_just_reached_is_met() -> None:
 
 def test_growth() -> None:
     assert RESULTS.rise(OURS, 100) == pytest.approx(10 / 9)
-    assert RESULTS.growth_met() is True
+    assert RESULTS.growth_met() is None
     assert RESULTS.growth_met(RAW_TRIO) is None
+    more = (*RESULTS.cells, cell("growth-1000", OURS, 9_500), cell("growth-5000", OURS, 8_100))
+    assert dataclasses.replace(RESULTS, cells=more).growth_met() is True
     steep = (*RESULTS.cells, cell("growth-1000", OURS, 7_900))
     assert dataclasses.replace(RESULTS, cells=steep).growth_met() is False
 
