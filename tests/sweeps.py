@@ -20,14 +20,14 @@ MAX_CHECKPOINTS = 2_000
 
 
 def living_tasks() -> int:
-    """How many tasks there are, but for the one that has unread connections read, for a moment."""
+    """How many tasks there are, but for the one that reads the sockets of all connections."""
     root = trio.lowlevel.current_root_task()
     assert root is not None
     tasks = [root]
     for task in tasks:
         for nursery in task.child_nurseries:
             tasks += nursery.child_tasks
-    return sum(not task.name.endswith("Watch._task") for task in tasks)
+    return sum(not task.name.endswith("Poller._task") for task in tasks)
 
 
 class CancelAt(trio.abc.Instrument):

@@ -215,27 +215,9 @@ class Connection(Lifetime):
                 # Perhaps it ended because this task's scope was cancelled: then that is told.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise self._closed()
-            if inbox.may_be_read_directly:
-                await self._receive_directly()
-            else:
-                await inbox.wait_item()
+            await inbox.wait_item()
         self._turn_left = _TURN_MESSAGES
         self._turn_ends = perf_counter() + _TURN_SECONDS
-
-    async def _receive_directly(self) -> None:
-        """Read, as the receiver, while the receive task stands by."""
-        inbox, data = self._inbox, None
-        inbox.begin_direct()
-        try:
-            data = await self._transport.receive()
-            self._ending = self._take(data) if data else None
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            # The receive task will find the same, and knows what to do; or this was interrupted.
-            data = b""
-        finally:
-            inbox.end_direct()
-        if not data or self._ending is not None or self._machine.mid_message or len(self._pings):
-            inbox.read_on()
 
     async def _join(self, part: Part) -> str | bytes:
         """Receive the rest of a message that comes in parts, and return it whole."""
@@ -293,7 +275,6 @@ class Connection(Lifetime):
     def start_ping(self, payload: bytes | None = None) -> PendingPing:
         self._check_open()
         ping = self._pings.start(payload)
-        self._inbox.read_on()
         try:
             frame = self._machine.send_ping(ping.payload)
         except BaseException:

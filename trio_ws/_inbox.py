@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
-from ._watch import watch_of_this_run
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,13 +30,10 @@ class Inbox:
     Every item leaves through `get`, which does not wait; the waiting is done before, so a
     cancelled wait cannot lose one.
 
-    The receive task may stand by while the receiver reads by itself: see `_watch`.
-
     Attributes:
       items: what waits to be handed out. The hot path reads it; only methods change it.
       size: bytes (of text, characters) in `items`.
       ended: set when nothing more will be put; the receive task then never waits here.
-      receiver_reads: whether the receiver is reading by itself.
       stopped: set when the receive task is to stand still until `ended`.
     """
 
@@ -46,12 +41,8 @@ class Inbox:
         "_limits",
         "_reader",
         "_receiver",
-        "_standing_by",
-        "_waited_for",
-        "_watch",
         "ended",
         "items",
-        "receiver_reads",
         "size",
         "stopped",
     )
@@ -64,22 +55,11 @@ class Inbox:
         self._limits = limits
         self._receiver: trio.lowlevel.Task | None = None
         self._reader: trio.lowlevel.Task | None = None
-        # The receive task, while it leaves the reading to the receiver.
-        self._standing_by: trio.lowlevel.Task | None = None
-        self.receiver_reads = False
-        # Whether the receiver waited for what was put last.
-        self._waited_for = False
-        self._watch = watch_of_this_run()
 
     @property
     def receiver_waits(self) -> bool:
         """Whether a task waits for an item."""
-        return self._receiver is not None or self.receiver_reads
-
-    @property
-    def may_be_read_directly(self) -> bool:
-        """Whether the receive task stands by, so that the receiver is the one to read."""
-        return self._standing_by is not None and not self.stopped
+        return self._receiver is not None
 
     def put(self, items: Sequence[Item]) -> None:
         """Append *items*, whether there is room or not, and wake the receiver."""
@@ -87,7 +67,6 @@ class Inbox:
             self.items = deque()
         self.items.extend(items)
         self.size += sum(map(len, items))
-        self._waited_for = self._receiver is not None
         self.wake_receiver()
 
     def get(self) -> Item:
@@ -103,7 +82,6 @@ class Inbox:
         self.ended = True
         self.wake_receiver()
         self.wake_reader()
-        self._wake_standing_by()
 
     def clear(self) -> None:
         """Throw everything away."""
@@ -116,50 +94,13 @@ class Inbox:
         Raises:
           trio.BusyResourceError: another task waits already.
         """
-        self._check_idle()
+        if self._receiver is not None:
+            raise trio.BusyResourceError("another task is receiving from this connection")
         self._receiver = trio.lowlevel.current_task()
         self.items = _NOTHING
         if self._reader is not None:
             self.wake_reader()
         await trio.lowlevel.wait_task_rescheduled(self._receiver_cancelled)
-
-    def receiver_keeps_up(self) -> bool:
-        """Whether the receiver waited for what was put last, and has not been back since."""
-        return self._waited_for and bool(self.items) and not self.stopped
-
-    async def stand_by(self) -> None:
-        """Leave the reading, as the receive task, to the receiver, until `read_on`."""
-        self._waited_for = False
-        self._standing_by = trio.lowlevel.current_task()
-        self._watch.add(self)
-        await trio.lowlevel.wait_task_rescheduled(self._standing_by_cancelled)
-
-    def begin_direct(self) -> None:
-        """The receiver begins to read by itself.
-
-        Raises:
-          trio.BusyResourceError: another task waits already.
-        """
-        self._check_idle()
-        self.receiver_reads = True
-        self._watch.discard(self)
-
-    def end_direct(self) -> None:
-        """It has ended, whether it brought something or not."""
-        self.receiver_reads = False
-        if self._standing_by is not None:
-            self._watch.add(self)
-
-    def read_on(self) -> None:
-        """Have the receive task read again, if it stands by and nobody else reads."""
-        if not self.receiver_reads:
-            self._wake_standing_by()
-
-    def _wake_standing_by(self) -> None:
-        if self._standing_by is not None:
-            task, self._standing_by = self._standing_by, None
-            self._watch.discard(self)
-            trio.lowlevel.reschedule(task)
 
     async def wait_room(self, held: int) -> None:
         """Wait, as the receive task, until reading may go on.
@@ -190,7 +131,6 @@ class Inbox:
         """Throw everything away, and let the receive task stand still until `end`."""
         self.stopped = True
         self.clear()
-        self._wake_standing_by()
 
     async def wait_empty(self) -> None:
         """Wait, as the receive task, until everything is handed out."""
@@ -210,20 +150,11 @@ class Inbox:
             trio.lowlevel.reschedule(task)
 
     def _is_dry(self) -> bool:
-        return not self.items and self.receiver_waits
+        return not self.items and self._receiver is not None
 
     async def _wait_as_reader(self) -> None:
         self._reader = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._reader_cancelled)
-
-    def _check_idle(self) -> None:
-        if self.receiver_waits:
-            raise trio.BusyResourceError("another task is receiving from this connection")
-
-    def _standing_by_cancelled(self, _: object) -> trio.lowlevel.Abort:
-        self._standing_by = None
-        self._watch.discard(self)
-        return trio.lowlevel.Abort.SUCCEEDED
 
     def _receiver_cancelled(self, _: object) -> trio.lowlevel.Abort:
         self._receiver = None

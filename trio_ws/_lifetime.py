@@ -7,8 +7,8 @@ Two tasks serve a connection, in a nursery that belongs to whoever opened it::
 
 The receive task lives as long as the connection. It alone completes a close, closes the
 transport, and sets ``_ended``; everybody else only begins a close and waits. The send task
-exists once the transport has made somebody wait (see `_outbox`). While the receiver keeps up,
-it may read in the receive task's stead (see `_watch`).
+exists once the transport has made somebody wait (see `_outbox`). Sockets are read by a task for
+all connections (see `_poller`), until the receive task is needed: to wait for room, or to end.
 
 How a connection ends:
 
@@ -26,6 +26,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import outcome
 import trio
 
 from ._allowance import ControlAllowance
@@ -42,6 +43,7 @@ from ._errors import (
 from ._inbox import Inbox
 from ._outbox import Outbox, WriteStalled
 from ._pings import Pings
+from ._poller import poller_of_this_run
 from ._transport import LARGE_READ_SIZE, READ_SIZE, make_transport
 from ._websocket import WebSocket
 from .instrumentation import (
@@ -90,11 +92,11 @@ class Lifetime(WebSocket):
     """
 
     __slots__ = (
+        "_against_time",
         "_bytes_received",
         "_control_allowance",
         "_end_waiters",
         "_ended",
-        "_ending",
         "_error",
         "_held_back",
         "_hooks",
@@ -109,6 +111,7 @@ class Lifetime(WebSocket):
         "_opened_at",
         "_outbox",
         "_pings",
+        "_polled_for",
         "_reading_since",
         "_reason",
         "_request",
@@ -155,8 +158,10 @@ class Lifetime(WebSocket):
         # Makes of the reason what callers are told; None: this side closed.
         self._error: Callable[[CloseReason], ConnectionClosed] | None = None
         self._ended = False
-        # What the receiver has read that ends the connection, for the receive task to conclude.
-        self._ending: Close | Failure | None = None
+        # The receive task, while it leaves the reading to the poller.
+        self._polled_for: trio.lowlevel.Task | None = None
+        # Whether the receive task waits no longer than a message under way may take.
+        self._against_time = False
         self._end_waiters: trio.lowlevel.ParkingLot | None = None
         self._skipping = False
         # What came after stop_reading().
@@ -225,7 +230,7 @@ class Lifetime(WebSocket):
             with suppress(ValueError):
                 self._send_close(error.reason.code, error.reason.reason)
         self._outbox.discard()
-        self._transport.abort()
+        self._abort_transport()
 
     def close_soon(self, code: int, reason: str) -> None:
         """Begin to close on the server's behalf, not the handler's.
@@ -242,7 +247,6 @@ class Lifetime(WebSocket):
         if self._ended:
             await trio.lowlevel.checkpoint()
         else:
-            self._inbox.read_on()
             if self._end_waiters is None:
                 self._end_waiters = trio.lowlevel.ParkingLot()
             await self._end_waiters.park()
@@ -259,8 +263,6 @@ class Lifetime(WebSocket):
 
     def stop_reading(self) -> None:
         """Take nothing more from the peer, pings and its close included, until closed here."""
-        if self._inbox.receiver_reads:
-            self._transport.interrupt()
         self._inbox.stop()
 
     def _begin_close(
@@ -286,8 +288,6 @@ class Lifetime(WebSocket):
         self._error = error
         if error is None:
             self._inbox.clear()
-        if self._inbox.receiver_reads:
-            self._transport.interrupt()
         self._inbox.end()
         self._outbox.wake_waiters()
         self._pings.wake_all()
@@ -311,7 +311,7 @@ class Lifetime(WebSocket):
         # Also for who waits, and for a receive task that waits behind a full inbox.
         self._settle(_CUT, ConnectionClosedError)
         if not self._ended:
-            self._transport.abort()
+            self._abort_transport()
 
     def _write_failed(self, error: Exception) -> None:
         if isinstance(error, WriteStalled):
@@ -353,26 +353,10 @@ class Lifetime(WebSocket):
                 data, self._held_back = self._held_back, b""
                 ending = self._take(data)
             elif self._machine.mid_message:
-                ending = await self._receive_against_time()
-            elif self._may_stand_by():
-                await self._inbox.stand_by()
-                ending, self._ending = self._ending, None
+                ending = await self._read_against_time()
             else:
-                data = await self._transport.receive()
-                if not data:
-                    return
-                ending = self._take(data)
+                ending = await self._read()
         await self._conclude(ending)
-
-    def _may_stand_by(self) -> bool:
-        """Whether the receiver, who has just been given what it waited for, may read what comes."""
-        return (
-            self._inbox.receiver_keeps_up()
-            and self._transport.writes_inline
-            and self._reason is None
-            # A heartbeat looks at what has been read when its time is up.
-            and not len(self._pings)
-        )
 
     async def _pause_reading(self) -> None:
         """Wait until there is room in the inbox, or, where it is stopped, for the end."""
@@ -381,27 +365,90 @@ class Lifetime(WebSocket):
         self._reading_since = trio.current_time()
         self._control_allowance.reading_resumed(paused_at)
 
-    async def _receive_against_time(self) -> Close | Failure | None:
-        """Receive while a message is under way, which must make progress.
+    async def _read_against_time(self) -> Close | Failure | None:
+        """Read while a message is under way, which must make progress.
 
-        Goes on when there is none under way, if messages pour in: there soon will be one, and a
-        cancel scope for each read takes as long as the read. So the deadline may come without
-        need.
+        Goes on when there is none any more: soon there may be one again, and a cancel scope for
+        each takes as long as reading it. So the deadline may come without need.
         """
-        machine, timeout = self._machine, self._timeouts.assembly_timeout
-        with trio.CancelScope(deadline=self._last_received + timeout):
-            while True:
-                data = await self._transport.receive()
-                if not data:
-                    raise trio.BrokenResourceError
-                ending = self._take(data)
-                if ending is not None or not self._inbox.has_room(machine.held_bytes):
-                    return ending
-                if not machine.mid_message and self._may_stand_by():
-                    return None
-        if machine.mid_message and self._last_received + timeout <= trio.current_time():
+        timeout = self._timeouts.assembly_timeout
+        self._against_time = True
+        with trio.CancelScope(deadline=self._last_received + timeout) as scope:
+            ending = await self._read()
+        self._against_time = False
+        if not scope.cancelled_caught:
+            return ending
+        if self._machine.mid_message and self._last_received + timeout <= trio.current_time():
             return Failure(1008, "unfinished message made no progress")
         return None
+
+    async def _read(self) -> Close | Failure | None:
+        """Read until this task has something else to wait for, or the connection is to end.
+
+        Raises:
+          trio.BrokenResourceError: the peer has gone, with or without a word.
+          trio.ClosedResourceError: the transport was closed here.
+        """
+        descriptor = self._transport.descriptor
+        if descriptor is not None:
+            return await self._leave_to_poller(descriptor)
+        while True:
+            ending = self._take_or_end(await self._transport.receive())
+            if ending is not None or self._reading_must_stop():
+                return ending
+
+    async def _leave_to_poller(self, descriptor: int) -> Close | Failure | None:
+        if descriptor < 0:
+            raise trio.ClosedResourceError("the transport was closed here")
+        poller_of_this_run().add(descriptor, self)
+        self._polled_for = trio.lowlevel.current_task()
+        ending: Close | Failure | None
+        ending = await trio.lowlevel.wait_task_rescheduled(self._polling_cancelled)
+        return ending
+
+    def read_ready(self) -> None:
+        """The poller says that there is something to read."""
+        try:
+            data = self._transport.read_now()
+            if data is None:
+                return
+            ending = self._take_or_end(data)
+        except Exception as error:
+            # The receive task's to deal with.
+            self._stop_polling(outcome.Error(error))
+        else:
+            if ending is not None or self._reading_must_stop():
+                self._stop_polling(outcome.Value(ending))
+
+    def _stop_polling(self, result: outcome.Outcome[Close | Failure | None]) -> None:
+        if self._polled_for is not None:
+            task, self._polled_for = self._polled_for, None
+            assert self._transport.descriptor is not None
+            poller_of_this_run().discard(self._transport.descriptor)
+            trio.lowlevel.reschedule(task, result)
+
+    def _polling_cancelled(self, _: object) -> trio.lowlevel.Abort:
+        self._polled_for = None
+        assert self._transport.descriptor is not None
+        poller_of_this_run().discard(self._transport.descriptor)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _reading_must_stop(self) -> bool:
+        machine = self._machine
+        return (
+            (machine.mid_message and not self._against_time)
+            or bool(self._held_back)
+            or not self._inbox.has_room(machine.held_bytes)
+        )
+
+    def _take_or_end(self, data: Buffer) -> Close | Failure | None:
+        if not data:
+            raise trio.BrokenResourceError("the peer has gone")
+        return self._take(data)
+
+    def _abort_transport(self) -> None:
+        self._stop_polling(outcome.Error(trio.ClosedResourceError("the transport was closed here")))
+        self._transport.abort()
 
     def _take(self, data: Buffer) -> Close | Failure | None:
         """Put what *data* brings where it belongs; return what ends the connection, if anything."""

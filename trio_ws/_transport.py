@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
+from ._poller import POLLABLE
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -59,6 +61,15 @@ class Transport(ABC):
         Use it up before the next checkpoint: the memory may be that of the next call's bytes.
         """
 
+    def read_now(self) -> bytes | memoryview | None:
+        """The same without waiting; ``None`` where nothing has arrived. See `descriptor`."""
+        raise NotImplementedError
+
+    @property
+    def descriptor(self) -> int | None:
+        """What can be polled for when `read_now` brings something; ``None`` where nothing can."""
+        return None
+
     @abstractmethod
     def write_now(self, data: BytesLike) -> int:
         """Write what can be written without blocking; return how many bytes that was."""
@@ -89,13 +100,6 @@ class Transport(ABC):
     @abstractmethod
     def _owner(self) -> trio.socket.SocketType | None:
         """The socket at the bottom, if there is one."""
-
-    def interrupt(self) -> None:
-        """Have a `receive` under way raise `trio.ClosedResourceError`, and do nothing else.
-
-        Only plain sockets can.
-        """
-        raise NotImplementedError
 
     @abstractmethod
     async def send_eof(self) -> None:
@@ -167,16 +171,24 @@ class SocketTransport(Transport):
 
     async def receive(self) -> memoryview:
         while True:
-            descriptor = self._raw.fileno()
-            if descriptor < 0:
-                self._check_open()
-            await trio.lowlevel.wait_readable(descriptor)
-            try:
-                return self._buffer[: self._raw.recv_into(self._buffer, self.read_size)]
-            except (BlockingIOError, InterruptedError):
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+            self._check_open()
+            await trio.lowlevel.wait_readable(self._raw)
+            data = self.read_now()
+            if data is not None:
+                return data
+
+    def read_now(self) -> memoryview | None:
+        try:
+            return self._buffer[: self._raw.recv_into(self._buffer, self.read_size)]
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            self._check_open()
+            raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+
+    @property
+    def descriptor(self) -> int | None:
+        return self._raw.fileno() if POLLABLE else None
 
     def write_now(self, data: BytesLike) -> int:
         try:
@@ -190,21 +202,13 @@ class SocketTransport(Transport):
     async def write_some(self, data: memoryview) -> int:
         while True:
             self._check_open()
-            try:
-                await trio.lowlevel.wait_writable(self._raw)
-            except trio.ClosedResourceError:
-                # Perhaps it was only interrupt().
-                continue
+            await trio.lowlevel.wait_writable(self._raw)
             written = self.write_now(data)
             if written:
                 return written
 
     def _owner(self) -> trio.socket.SocketType | None:
         return self._socket
-
-    def interrupt(self) -> None:
-        # It closes nothing, but wakes both who waits to read and who waits to write.
-        trio.lowlevel.notify_closing(self._raw)
 
     async def send_eof(self) -> None:
         with suppress(OSError):

@@ -1,7 +1,8 @@
-"""The receiver reads the socket itself, and nothing is different for anybody."""
+"""One task reads the sockets of all connections, and nothing is different for anybody."""
 
 from __future__ import annotations
 
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,104 +11,142 @@ import trio
 import trio.testing
 
 import trio_ws
-from tests.sweeps import cancel_sweep
+from tests.sweeps import cancel_sweep, living_tasks
 from tests.test_connection import KEY, socket_streams
 from trio_ws._connection import Connection
+from trio_ws._poller import Poller, poller_of_this_run
 from trio_ws.protocol.frames import Opcode, encode_frame
+from trio_ws.protocol.machine import Machine
 from trio_ws.testing import open_pair
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+
+class Reader:
+    """Reads a byte, and tells."""
+
+    def __init__(self, poller: Poller, read: Callable[[Reader], None]) -> None:
+        self.here, self.there = socket.socketpair()
+        self._read = read
+        poller.add(self.here.fileno(), self)
+
+    def read_ready(self) -> None:
+        assert self.here.recv(1) == b"x"
+        self._read(self)
+
+    def close(self) -> None:
+        self.here.close()
+        self.there.close()
+
+
+async def test_everything_that_is_ready_is_read_in_one_step() -> None:
+    poller = Poller()
+    read: list[Reader] = []
+    readers = [Reader(poller, read.append) for _ in range(5)]
+    await trio.testing.wait_all_tasks_blocked()
+    for reader in readers[:3]:
+        reader.there.send(b"x")
+    steps = 0
+
+    class Count(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            nonlocal steps
+            steps += task.name.endswith("Poller._task")
+
+    count = Count()
+    trio.lowlevel.add_instrument(count)
+    while len(read) < 3:
+        await trio.testing.wait_all_tasks_blocked()
+    trio.lowlevel.remove_instrument(count)
+    assert set(read) == set(readers[:3])
+    assert steps == 1
+    for reader in readers:
+        poller.discard(reader.here.fileno())
+        poller.discard(reader.here.fileno())
+        reader.close()
+
+
+async def test_what_another_one_ended_is_not_read() -> None:
+    poller = Poller()
+    read: list[Reader] = []
+
+    def end_the_other(reader: Reader) -> None:
+        read.append(reader)
+        for other in readers:
+            if other is not reader:
+                poller.discard(other.here.fileno())
+
+    readers = [Reader(poller, end_the_other) for _ in range(2)]
+    for reader in readers:
+        reader.there.send(b"x")
+    while not read:
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(read) == 1
+    for reader in readers:
+        poller.discard(reader.here.fileno())
+        reader.close()
+
+
+async def test_a_socket_that_was_closed_can_still_be_discarded() -> None:
+    poller = Poller()
+    reader = Reader(poller, lambda _: None)
+    descriptor = reader.here.fileno()
+    reader.close()
+    poller.discard(descriptor)
+
+
+async def test_there_is_one_for_each_run_and_it_is_no_task_of_anybodys() -> None:
+    tasks = living_tasks()
+    poller = poller_of_this_run()
+    assert poller_of_this_run() is poller
+    reader = Reader(poller, lambda _: None)
+    assert living_tasks() == tasks
+    poller.discard(reader.here.fileno())
+    reader.close()
 
 
 @asynccontextmanager
 async def conversation(**options: Any) -> AsyncIterator[tuple[Connection, Connection]]:
-    """A connection over sockets whose server has just been given a message that it waited for."""
     async with open_pair(streams=await socket_streams(), **options) as (client, server):
         assert isinstance(client, Connection)
         assert isinstance(server, Connection)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.receive)
-            await trio.testing.wait_all_tasks_blocked()
-            await client.send("first")
         yield client, server
 
 
-async def until_it_reads(server: Connection) -> None:
-    while not server._inbox.receiver_reads:
+async def until_it_waits(server: Connection) -> None:
+    while not (server._inbox.receiver_waits and server._polled_for):
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_a_receiver_that_keeps_up_reads_by_itself() -> None:
-    async with conversation() as (client, server), trio.open_nursery() as nursery:
-
-        async def receive_two() -> None:
-            assert await server.receive() == "second"
-            assert await server.receive() == b"third"
-
-        nursery.start_soon(receive_two)
-        await until_it_reads(server)
-        assert server.statistics().tasks_waiting_receive == 1
-        await client.send("second")
-        await client.send(b"third")
-
-
-async def test_one_receiver_at_a_time() -> None:
-    async with conversation() as (client, server), trio.open_nursery() as nursery:
-        nursery.start_soon(server.receive)
-        await until_it_reads(server)
-        with pytest.raises(trio.BusyResourceError):
-            await server.receive()
-        await client.send("second")
-
-
-async def test_a_receiver_that_is_cancelled_loses_nothing() -> None:
+async def test_a_spurious_event_is_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     async with conversation() as (client, server):
-        for number in range(3):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(server.receive)
-                await trio.testing.wait_all_tasks_blocked()
-                nursery.cancel_scope.cancel()
-            await client.send(str(number))
-            assert await server.receive() == str(number)
+        read_now = server._transport.read_now
+        said_nothing: list[bool] = []
+
+        def nothing_at_first() -> bytes | memoryview | None:
+            if not said_nothing:
+                said_nothing.append(True)
+                return None
+            return read_now()
+
+        monkeypatch.setattr(type(server._transport), "read_now", lambda _: nothing_at_first())
+        await client.send("a")
+        assert await server.receive() == "a"
 
 
-async def test_a_receiver_that_is_busy_does_not_keep_pings_waiting() -> None:
-    async with conversation() as (client, _):
-        # The server is not in receive() now.
-        assert await client.ping() > 0
+async def test_an_error_while_reading_is_the_connections_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with conversation() as (client, server):
+            monkeypatch.setattr(Machine, "receive_data", lambda *_: 1 // 0)
+            await client.send("a")
+            await server.wait_closed()
 
 
-async def test_a_ping_of_its_own_has_the_connection_read_at_once() -> None:
-    async with conversation() as (_, server):
-        assert server._inbox.may_be_read_directly
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.ping)
-            await trio.testing.wait_all_tasks_blocked()
-            assert not server._inbox.may_be_read_directly
-
-
-async def test_a_ping_of_its_own_while_it_reads() -> None:
-    async with conversation() as (client, server), trio.open_nursery() as nursery:
-        nursery.start_soon(server.receive)
-        await until_it_reads(server)
-        assert await server.ping() > 0
-        await client.send("second")
-
-
-async def test_while_a_ping_is_in_flight_the_receive_task_reads() -> None:
-    async with open_pair(streams=await socket_streams()) as (client, server):
-        assert isinstance(server, Connection)
-        server.start_ping(b"unanswered")
-        client.answers_pings = False  # type: ignore[attr-defined]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.receive)
-            await trio.testing.wait_all_tasks_blocked()
-            await client.send("first")
-        assert not server._inbox.may_be_read_directly
-
-
-async def test_a_close_here_ends_a_receiver_that_reads() -> None:
+async def test_a_close_here_ends_a_receiver_that_waits() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
 
         async def receive() -> None:
@@ -115,14 +154,14 @@ async def test_a_close_here_ends_a_receiver_that_reads() -> None:
                 await server.receive()
 
         nursery.start_soon(receive)
-        await until_it_reads(server)
+        await until_it_waits(server)
         await server.aclose(4000)
         assert server.close_reason is not None
         assert server.close_reason.clean
         assert (await client.wait_closed()).code == 4000
 
 
-async def test_a_close_there_ends_a_receiver_that_reads() -> None:
+async def test_a_close_there_ends_a_receiver_that_waits() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
 
         async def receive() -> None:
@@ -130,7 +169,7 @@ async def test_a_close_there_ends_a_receiver_that_reads() -> None:
                 await server.receive()
 
         nursery.start_soon(receive)
-        await until_it_reads(server)
+        await until_it_waits(server)
         await client.aclose()
         assert (await server.wait_closed()).clean
 
@@ -142,7 +181,7 @@ async def test_a_close_there_is_noticed_while_the_receiver_is_busy() -> None:
 
 
 @pytest.mark.parametrize("abort_here", [True, False])
-async def test_a_cut_ends_a_receiver_that_reads(abort_here: bool) -> None:
+async def test_a_cut_ends_a_receiver_that_waits(abort_here: bool) -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
         error = trio.ClosedResourceError if abort_here else trio_ws.ConnectionClosedError
 
@@ -151,7 +190,7 @@ async def test_a_cut_ends_a_receiver_that_reads(abort_here: bool) -> None:
                 await server.receive()
 
         nursery.start_soon(receive)
-        await until_it_reads(server)
+        await until_it_waits(server)
         (server if abort_here else client).abort()
         await server.wait_closed()
 
@@ -164,10 +203,6 @@ async def raw_conversation(**options: Any) -> AsyncIterator[tuple[trio.abc.Strea
     async with open_pair(streams=(idle, there), **options) as (other, server):
         other.abort()
         assert isinstance(server, Connection)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.receive)
-            await trio.testing.wait_all_tasks_blocked()
-            await here.send_all(encode_frame(Opcode.TEXT, b"first", KEY))
         yield here, server
         await here.aclose()
 
@@ -181,11 +216,11 @@ async def test_what_came_before_a_broken_rule_is_handed_out_first() -> None:
                 await server.receive()
 
         nursery.start_soon(receive)
-        await until_it_reads(server)
+        await until_it_waits(server)
         await peer.send_all(encode_frame(Opcode.TEXT, b"second", KEY) + b"\xff\xff")
 
 
-async def test_half_a_message_is_left_to_the_receive_task_and_its_clock() -> None:
+async def test_half_a_message_has_the_receive_task_look_at_the_clock() -> None:
     timeouts = trio_ws.Timeouts(assembly_timeout=0.01)
     async with (
         raw_conversation(timeouts=timeouts) as (peer, server),
@@ -197,11 +232,11 @@ async def test_half_a_message_is_left_to_the_receive_task_and_its_clock() -> Non
                 await server.receive()
 
         nursery.start_soon(receive)
-        await until_it_reads(server)
+        await until_it_waits(server)
         await peer.send_all(encode_frame(Opcode.TEXT, b"second", KEY)[:-1])
 
 
-async def test_reading_can_be_stopped_while_the_receiver_reads() -> None:
+async def test_reading_can_be_stopped_while_the_receiver_waits() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
 
         async def receive() -> None:
@@ -209,7 +244,7 @@ async def test_reading_can_be_stopped_while_the_receiver_reads() -> None:
                 await server.receive()
 
         nursery.start_soon(receive)
-        await until_it_reads(server)
+        await until_it_waits(server)
         server.stop_reading()
         await client.send("dropped")
         await trio.testing.wait_all_tasks_blocked()
@@ -217,8 +252,7 @@ async def test_reading_can_be_stopped_while_the_receiver_reads() -> None:
         await server.aclose()
 
 
-async def test_a_close_while_a_write_waits_and_the_receiver_reads() -> None:
-    """The receiver's waiting is interrupted; the write on the same socket is not."""
+async def test_a_close_while_a_write_waits_and_a_receiver() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
 
         async def receive() -> None:
@@ -226,7 +260,7 @@ async def test_a_close_while_a_write_waits_and_the_receiver_reads() -> None:
                 await server.receive()
 
         nursery.start_soon(receive)
-        await until_it_reads(server)
+        await until_it_waits(server)
         client.stop_reading()
         sent = 0
         while not server._outbox.is_blocked:
