@@ -138,3 +138,82 @@ async def test_it_may_be_switched_off(autojump_clock: MockClock, write_stall: fl
         outbox.put(b"hello")
         await trio.sleep(80_000)
         assert not failures
+
+
+class Eager:
+    """A transport that takes at once what it has room for, or fails."""
+
+    writes_inline = True
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.taken = b""
+
+    def write_now(self, data: bytes | memoryview) -> int:
+        if self.room < 0:
+            raise trio.BrokenResourceError
+        count = min(self.room, len(data))
+        self.taken += data[:count]
+        self.room -= count
+        return count
+
+    def write_pieces_now(self, *pieces: bytes) -> int:
+        return self.write_now(b"".join(pieces))
+
+    async def write_some(self, data: memoryview) -> int:
+        await trio.lowlevel.checkpoint()
+        self.room = 7
+        return self.write_now(data)
+
+    def acknowledged(self) -> int:
+        return len(self.taken)
+
+
+HEADER, PAYLOAD = b"head", b"0123456789" * 3
+
+
+@pytest.mark.parametrize("pieces", [True, False])
+@pytest.mark.parametrize("room", [0, 3, 4, 5, 33, 34, 100])
+async def test_what_was_not_taken_follows(room: int, pieces: bool) -> None:
+    eager = Eager(room)
+    async with trio.open_nursery() as nursery:
+        start: Any = nursery.start_soon
+        outbox = Outbox(
+            cast("Transport", eager),
+            high_water=100,
+            write_stall=20,
+            start_task=start,
+            failed=lambda _: None,
+        )
+        if pieces:
+            outbox.put_pieces(HEADER, PAYLOAD)
+        else:
+            outbox.put(HEADER + PAYLOAD)
+        # A control frame must not come between header and payload.
+        outbox.put_control(b"ping")
+        # Nor may what is queued behind overtake.
+        outbox.put_pieces(b"next", b"payload")
+        await outbox.wait_written()
+        nursery.cancel_scope.cancel()
+    assert eager.taken == HEADER + PAYLOAD + b"ping" + b"next" + b"payload"
+    assert outbox.bytes_sent == len(eager.taken)
+
+
+@pytest.mark.parametrize("pieces", [True, False])
+async def test_a_write_that_fails_is_told_once(pieces: bool) -> None:
+    failures: list[Exception] = []
+    outbox = Outbox(
+        cast("Transport", Eager(-1)),
+        high_water=100,
+        write_stall=20,
+        start_task=lambda _: None,
+        failed=failures.append,
+    )
+    for _ in range(2):
+        if pieces:
+            outbox.put_pieces(HEADER, PAYLOAD)
+        else:
+            outbox.put(HEADER + PAYLOAD)
+    assert len(failures) == 1
+    assert outbox.is_blocked
+    assert outbox.size == 0

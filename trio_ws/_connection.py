@@ -34,6 +34,8 @@ _TURN_SECONDS: Final = 0.001
 #: Sends in a row that are written one by one; those that follow wait for the scheduler's next
 #: turn and share a write. A reply and its follower leave at once, a stream of messages is packed.
 _EAGER_SENDS: Final = 2
+#: Bytes from which on a message is not copied behind its header, where it need not be masked.
+_LARGE_MESSAGE: Final = 32 * 1024
 
 
 class Connection(Lifetime):
@@ -91,10 +93,15 @@ class Connection(Lifetime):
         self._put(message, compress)
 
     def _put(self, message: str | bytes, compress: bool | None) -> None:
-        frame = self._machine.send_message(message, compress=compress)
+        if len(message) >= _LARGE_MESSAGE and type(message) is bytes:
+            header = self._machine.send_header(message)
+            if header is not None:
+                self._put_pieces(header, message)
+                return
+        frame = self._machine.send_message(message, compress)
         self._messages_sent += 1
         if self._traffic_hooks is not None:
-            self._tell_sent(1, frame)
+            self._tell_sent(1, len(frame))
         outbox = self._outbox
         outbox.burst += 1
         # While input is at hand, more replies are likely: let them share a write.
@@ -102,6 +109,12 @@ class Connection(Lifetime):
             outbox.put_soon(frame)
         else:
             outbox.put(frame)
+
+    def _put_pieces(self, header: bytes, message: bytes) -> None:
+        self._messages_sent += 1
+        self._tell_sent(1, len(header) + len(message))
+        self._outbox.burst += 1
+        self._outbox.put_pieces(header, message)
 
     async def _wait_sendable(self) -> None:
         """Go through the scheduler, then wait until a message may be put. Not FIFO."""
@@ -135,7 +148,7 @@ class Connection(Lifetime):
                 frame = self._machine.send_part(end, final=True)
                 self._outbox.put(frame)
                 self._messages_sent += 1
-                self._tell_sent(1, frame)
+                self._tell_sent(1, len(frame))
                 started = False
         finally:
             self._fragmenting = False
@@ -152,12 +165,12 @@ class Connection(Lifetime):
         self._check_open()
         frame = self._machine.send_part(part, final=False, compress=compress)
         self._outbox.put(frame)
-        self._tell_sent(0, frame)
+        self._tell_sent(0, len(frame))
         return part
 
-    def _tell_sent(self, messages: int, frame: bytes) -> None:
+    def _tell_sent(self, messages: int, size: int) -> None:
         if self._traffic_hooks is not None:
-            self._traffic_hooks.tell_traffic(Sent(id=self._id, messages=messages, bytes=len(frame)))
+            self._traffic_hooks.tell_traffic(Sent(id=self._id, messages=messages, bytes=size))
 
     # Receiving
 

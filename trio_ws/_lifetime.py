@@ -69,6 +69,8 @@ if TYPE_CHECKING:
 #: A full read that brought no more messages than this is followed by larger ones. Not where
 #: messages are small: a read of 256 KiB could put 40,000 of them into an inbox of 64.
 _LARGE_READ_MESSAGES: Final = 64
+#: As many full reads go without a wait in between, before the other connections have their turn.
+_READS_IN_A_ROW: Final = 4
 
 _CUT: Final = CloseReason(1006, "", ClosedBy.NETWORK, clean=False)
 _ABORTED: Final = CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
@@ -409,16 +411,20 @@ class Lifetime(WebSocket):
     def read_ready(self) -> None:
         """The poller says that there is something to read."""
         try:
-            data = self._transport.read_now()
-            if data is None:
-                return
-            ending = self._take_or_end(data)
+            for _ in range(_READS_IN_A_ROW):
+                data = self._transport.read_now()
+                if data is None:
+                    return
+                ending = self._take_or_end(data)
+                if ending is not None or self._reading_must_stop():
+                    self._stop_polling(outcome.Value(ending))
+                    return
+                if len(data) < READ_SIZE:
+                    # There is no more, as yet.
+                    return
         except Exception as error:
             # The receive task's to deal with.
             self._stop_polling(outcome.Error(error))
-        else:
-            if ending is not None or self._reading_must_stop():
-                self._stop_polling(outcome.Value(ending))
 
     def _stop_polling(self, result: outcome.Outcome[Close | Failure | None]) -> None:
         if self._polled_for is not None:

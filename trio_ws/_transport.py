@@ -74,6 +74,10 @@ class Transport(ABC):
     def write_now(self, data: BytesLike) -> int:
         """Write what can be written without blocking; return how many bytes that was."""
 
+    def write_pieces_now(self, *pieces: bytes) -> int:
+        """As `write_now`, of several pieces one after the other."""
+        return self.write_now(b"".join(pieces))
+
     @abstractmethod
     async def write_some(self, data: memoryview) -> int:
         """Wait until at least one byte has been taken; return how many were.
@@ -193,11 +197,20 @@ class SocketTransport(Transport):
     def write_now(self, data: BytesLike) -> int:
         try:
             return self._raw.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
         except OSError as error:
-            self._check_open()
-            raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+            return self._nothing_written(error)
+
+    def write_pieces_now(self, *pieces: bytes) -> int:
+        try:
+            return self._raw.sendmsg(pieces)
+        except OSError as error:
+            return self._nothing_written(error)
+
+    def _nothing_written(self, error: OSError) -> int:
+        if isinstance(error, BlockingIOError | InterruptedError):
+            return 0
+        self._check_open()
+        raise trio.BrokenResourceError(f"the transport failed: {error}") from error
 
     async def write_some(self, data: memoryview) -> int:
         while True:

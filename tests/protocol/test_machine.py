@@ -356,6 +356,72 @@ def test_text_with_a_lone_surrogate_is_refused_and_nothing_is_lost() -> None:
     assert server.send_message("a") == encode_frame(Opcode.TEXT, b"a")
 
 
+def test_a_header_alone_goes_before_a_payload_that_need_not_be_copied() -> None:
+    message = bytes(70_000)
+    header = machine().send_header(message)
+    assert header is not None
+    assert header + message == machine().send_message(message)
+    assert machine(client=True).send_header(message) is None
+    assert machine(compressed=True).send_header(message) is None
+
+
+def test_a_header_is_refused_where_a_message_would_be() -> None:
+    closed, amid = machine(), machine()
+    closed.send_close()
+    amid.send_part("a", final=False)
+    for server in (closed, amid):
+        with pytest.raises(LocalProtocolError):
+            server.send_header(b"a")
+
+
+# Large messages, which get a payload of their own
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("message", ["a" * 40_000, "\u00e4" * 40_000, bytes(range(256)) * 200])
+@pytest.mark.parametrize("cut", [1, 9, 14, 15, 30_000, 39_999])
+def test_a_large_message_in_two_pieces(message: str | bytes, masked: bool, cut: int) -> None:
+    sender, receiver = machine(client=masked), machine(client=not masked)
+    data = sender.send_message(message)
+    assert receiver.receive_data(data[:cut]) == []
+    assert receiver.receive_data(data[cut:]) == [message]
+    assert receiver.messages_only
+    assert receiver.held_bytes == 0
+
+
+def test_a_large_message_that_turns_out_to_be_streamed() -> None:
+    server = machine()
+    text = "\u00e4" * 40_000
+    data = frame(Opcode.TEXT, text.encode())
+    header = len(data) - 80_000
+    assert server.receive_data(data[: header + 40_001]) == []
+    assert server.held_bytes == 40_001
+    # Half a character stays.
+    assert server.start_streaming() == Part("\u00e4" * 20_000, final=False)
+    assert server.held_bytes == 1
+    assert server.receive_data(data[header + 40_001 :]) == [Part("\u00e4" * 20_000, final=True)]
+
+
+def test_a_large_text_fails_at_its_first_broken_byte() -> None:
+    server = machine()
+    data = frame(Opcode.TEXT, b"a" * 40_000 + b"\xff" + b"a" * 40_000)
+    assert server.receive_data(data[:50_000]) == [Failure(1007, "text is not valid UTF-8")]
+
+
+def test_a_header_makes_nobody_hold_more_than_the_bound() -> None:
+    data = frame(Opcode.BINARY, bytes(70_000))[:20]
+    unbounded = Limits(max_message_size=None)
+    assert receive(data, limits=Limits(max_message_size=60_000)) == [
+        Failure(1009, "message over 60000 bytes")
+    ]
+    server = machine(limits=unbounded)
+    # A frame of 2**62 bytes, of which there will never be enough memory.
+    assert (
+        server.receive_data(bytes([0x82, 0xFF]) + (1 << 62).to_bytes(8, "big") + KEY + b"a") == []
+    )
+    assert server.held_bytes == 1
+
+
 # Closing
 
 

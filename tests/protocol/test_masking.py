@@ -103,6 +103,39 @@ def test_appending_refuses_what_it_cannot_do() -> None:
     assert buffer == b""
 
 
+@given(sizes, keys | st.just(b""), st.integers(0, 1000), st.integers(0, 9), st.booleans())
+def test_filling_a_payload(size: int, key: bytes, offset: int, before: int, ascii_: bool) -> None:
+    text = ("0123456789abcdef" * (size // 16 + 1))[:size] + ("" if ascii_ else "\u00e4")
+    data = mask_pure(text.encode(), key, offset) if key else text.encode()
+    pure = bytearray(before + len(data))
+    filled = c_part().new_payload(before + len(data))
+    assert masking.fill_payload_pure(pure, 0, bytes(before), b"", 0)
+    assert c_part().fill_payload(filled, 0, bytes(before), b"", 0)
+    assert masking.fill_payload_pure(pure, before, memoryview(data), key, offset) is ascii_
+    assert c_part().fill_payload(filled, before, memoryview(data), key, offset) is ascii_
+    assert pure == filled == bytes(before) + text.encode()
+
+
+def test_a_payload_is_never_overfilled() -> None:
+    new, fill = c_part().new_payload, c_part().fill_payload
+    payload = new(3)
+    for position, data in ((-1, b"a"), (0, b"abcd"), (3, b"a"), (4, b""), (1 << 62, b"")):
+        with pytest.raises(ValueError, match="no room"):
+            fill(payload, position, data, KEY, 0)
+    wrong: tuple[tuple[object, ...], ...] = (
+        (),
+        (bytearray(3), 0, b"a", KEY, 0),
+        (payload, "0", b"a", KEY, 0),
+        (payload, 0, "a", KEY, 0),
+        (payload, 0, b"a", "key!", 0),
+    )
+    for arguments in wrong:
+        with pytest.raises(TypeError):
+            fill(*arguments)
+    with pytest.raises(TypeError):
+        new("3")
+
+
 def test_the_pure_twin_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIO_WS_NO_SPEEDUPS", "1")
     spec = importlib.util.find_spec("trio_ws.protocol.masking")
@@ -112,6 +145,7 @@ def test_the_pure_twin_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     spec.loader.exec_module(chosen)
     assert chosen.mask is chosen.mask_pure
     assert chosen.append_unmasked is chosen.append_unmasked_pure
+    assert chosen.fill_payload is chosen.fill_payload_pure
     assert not chosen.SPEEDUPS
 
 

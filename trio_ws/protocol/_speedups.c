@@ -100,6 +100,17 @@ is_ascii(const unsigned char *data, Py_ssize_t size)
     return (seen & UINT64_C(0x8080808080808080)) == 0;
 }
 
+/* Copy `data` to `out`, unmasked where the key is not empty; return whether that was all ASCII. */
+static PyObject *
+unmask_to(unsigned char *out, const Py_buffer *data, const unsigned char *key)
+{
+    if (key != NULL)
+        xor_mask(out, data->buf, data->len, key);
+    else
+        memcpy(out, data->buf, (size_t)data->len);
+    return PyBool_FromLong(is_ascii(out, data->len));
+}
+
 /* append_unmasked(buffer, data, key, offset) -> bool */
 static PyObject *
 append_unmasked(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -114,7 +125,7 @@ append_unmasked(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     unsigned char rotated[4];
-    int masked = rotate_key(args[2], args[3], rotated);
+    const int masked = rotate_key(args[2], args[3], rotated);
     if (masked < 0)
         return NULL;
     Py_buffer data;
@@ -124,12 +135,51 @@ append_unmasked(PyObject *module, PyObject *const *args, Py_ssize_t count)
     PyObject *result = NULL;
     if (PyByteArray_Resize(args[0], before + data.len) == 0) {
         unsigned char *out = (unsigned char *)PyByteArray_AsString(args[0]) + before;
-        if (masked)
-            xor_mask(out, data.buf, data.len, rotated);
-        else
-            memcpy(out, data.buf, (size_t)data.len);
-        result = PyBool_FromLong(is_ascii(out, data.len));
+        result = unmask_to(out, &data, masked ? rotated : NULL);
     }
+    PyBuffer_Release(&data);
+    return result;
+}
+
+/* new_payload(size) -> bytes */
+static PyObject *
+new_payload(PyObject *module, PyObject *size_number)
+{
+    (void)module;
+    Py_ssize_t size = PyLong_AsSsize_t(size_number);
+    if (size == -1 && PyErr_Occurred())
+        return NULL;
+    return PyBytes_FromStringAndSize(NULL, size);
+}
+
+/* fill_payload(payload, position, data, key, offset) -> bool */
+static PyObject *
+fill_payload(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    if (count != 5) {
+        PyErr_Format(PyExc_TypeError, "fill_payload() takes 5 arguments (%zd given)", count);
+        return NULL;
+    }
+    char *payload;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(args[0], &payload, &size) < 0)
+        return NULL;
+    Py_ssize_t position = PyLong_AsSsize_t(args[1]);
+    if (position == -1 && PyErr_Occurred())
+        return NULL;
+    unsigned char rotated[4];
+    const int masked = rotate_key(args[3], args[4], rotated);
+    if (masked < 0)
+        return NULL;
+    Py_buffer data;
+    if (PyObject_GetBuffer(args[2], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    PyObject *result = NULL;
+    if (position < 0 || position > size || data.len > size - position)
+        PyErr_SetString(PyExc_ValueError, "there is no room for this in the payload");
+    else
+        result = unmask_to((unsigned char *)payload + position, &data, masked ? rotated : NULL);
     PyBuffer_Release(&data);
     return result;
 }
@@ -304,6 +354,12 @@ static PyMethodDef methods[] = {
     {"append_unmasked", (PyCFunction)(void (*)(void))append_unmasked, METH_FASTCALL,
      "append_unmasked(buffer, data, key, offset, /)\n--\n\n"
      "Append data, unmasked where the key is not empty; return whether that was all ASCII."},
+    {"new_payload", new_payload, METH_O,
+     "new_payload(size, /)\n--\n\n"
+     "Bytes that hold nothing yet: to be filled with fill_payload before anybody sees them."},
+    {"fill_payload", (PyCFunction)(void (*)(void))fill_payload, METH_FASTCALL,
+     "fill_payload(payload, position, data, key, offset, /)\n--\n\n"
+     "Put data there, unmasked where the key is not empty; return whether that was all ASCII."},
     {"take_whole_messages", (PyCFunction)(void (*)(void))take_whole_messages, METH_FASTCALL,
      "take_whole_messages(data, position, masked, max_size, messages, /)\n--\n\n"
      "Append the whole messages that begin at position to messages; return where they end."},

@@ -219,6 +219,11 @@ def encode_frame(
     return header + (mask(payload, key) if key else payload)
 
 
+def encode_header(opcode: Opcode, length: int) -> bytes:
+    """The header of a whole message that is not masked, for who writes the payload himself."""
+    return _header(opcode | FIN, length, b"")
+
+
 def _header(first: int, length: int, key: bytes) -> bytes:
     mask_bit = _MASKED if key else 0
     if length < 126:

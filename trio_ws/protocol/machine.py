@@ -44,17 +44,29 @@ from .frames import (
     Opcode,
     Violation,
     encode_frame,
+    encode_header,
     encode_message,
     parse_header,
     take_whole_messages,
 )
-from .masking import SPEEDUPS, MaskingKeys, append_unmasked, unmasked
+from .masking import (
+    SPEEDUPS,
+    MaskingKeys,
+    append_unmasked,
+    fill_payload,
+    new_payload,
+    unmasked,
+)
 
 if TYPE_CHECKING:
     from .deflate import PerMessageDeflate
     from .masking import Buffer
 
 _NO_BOUND: Final = (1 << 63) - 1
+#: A message of so many bytes in one frame gets a payload of its own as soon as its header is
+#: there: one of 1 MiB took 1.4 ms to echo before, and 1.0 ms with that.
+_LARGE: Final = 1 << 15
+_LARGEST_AT_ONCE: Final = 1 << 26
 _new_utf8_decoder: Final = codecs.getincrementaldecoder("utf-8")
 #: One pool for the process: every client connection draws its keys from it.
 _masking_keys: Final = MaskingKeys()
@@ -198,7 +210,7 @@ class Machine:
     @property
     def held_bytes(self) -> int:
         """Bytes of the unfinished message that are held here."""
-        return 0 if self._assembly is None else len(self._assembly.buffer)
+        return 0 if self._assembly is None else len(self._assembly)
 
     def receive_data(self, data: Buffer) -> list[Event]:
         """Take bytes from the peer and return what they bring, in order.
@@ -237,7 +249,7 @@ class Machine:
           part that `receive_data` will return.
         """
         self.streaming = True
-        if self._assembly is None or not self._assembly.buffer:
+        if self._assembly is None or not len(self._assembly):
             return None
         self._assembly.parted = True
         return self._assembly.take_part(final=False)
@@ -290,15 +302,25 @@ class Machine:
                 raise Violation(1002, "new message before the last one was finished")
             if header.rsv1 and self._deflate is None:
                 raise Violation(1002, "compressed message without permessage-deflate")
-            self._assembly = _Assembly(
-                text=header.opcode is Opcode.TEXT, deflate=self._deflate if header.rsv1 else None
-            )
+            self._assembly = self._new_assembly(header)
         if self._assembly.deflate is None and not self.streaming:
-            self._check_size(len(self._assembly.buffer) + header.length)
+            self._check_size(len(self._assembly) + header.length)
         self._frame_left = header.length
         self._frame_position = 0
         self._frame_key = header.key
         self._frame_fin = header.fin
+
+    def _new_assembly(self, header: FrameHeader) -> _Assembly:
+        deflate = self._deflate if header.rsv1 else None
+        whole = header.fin and deflate is None and not self.streaming
+        # Not more than it may have, whatever the header says; and no memory that is untouched
+        # takes any.
+        worthwhile = _LARGE <= header.length <= min(self._max_size, _LARGEST_AT_ONCE)
+        return _Assembly(
+            text=header.opcode is Opcode.TEXT,
+            deflate=deflate,
+            size=header.length if whole and worthwhile else 0,
+        )
 
     def _check_size(self, size: int) -> None:
         if size > self._max_size:
@@ -318,10 +340,10 @@ class Machine:
         else:
             assembly.inflate(unmasked(piece, key, offset), final=final, limited=not self.streaming)
         if not self.streaming:
-            self._check_size(len(assembly.buffer))
+            self._check_size(len(assembly))
         if final:
             self._assembly = None
-        if final or (self.streaming and assembly.buffer):
+        if final or (self.streaming and len(assembly)):
             self._hand_out(assembly, events, final=final)
         return stop
 
@@ -344,7 +366,7 @@ class Machine:
 
     # Sending
 
-    def send_message(self, message: str | bytes, *, compress: bool | None = None) -> bytes:
+    def send_message(self, message: str | bytes, compress: bool | None = None) -> bytes:
         """A whole message as one frame.
 
         Args:
@@ -361,6 +383,17 @@ class Machine:
         if self._deflate is not None and (frame := self._compressed(message, compress)):
             return frame
         return encode_message(message, self._masking_keys.next() if self.client else b"")
+
+    def send_header(self, message: bytes) -> bytes | None:
+        """The header of a message whose payload goes as it is, and need not be copied for it.
+
+        ``None``: it does not, because it is to be masked or compressed; see `send_message`.
+        """
+        if self.client or self._deflate is not None:
+            return None
+        if self.close_sent is not None or self._sending is not None:
+            self._refuse_message()
+        return encode_header(Opcode.BINARY, len(message))
 
     def _compressed(self, message: str | bytes, compress: bool | None) -> bytes | None:
         """The message as a compressed frame; ``None`` where it is to go as it is."""
@@ -456,28 +489,46 @@ class _Fragmented:
 
 
 class _Assembly:
-    """The message that is being received: inflated, checked and joined as it comes."""
+    """The message that is being received: inflated, checked and joined as it comes.
 
-    __slots__ = ("_decoder", "buffer", "deflate", "parted", "text")
+    Args:
+      text: whether it is text.
+      deflate: what inflates it, if it is compressed.
+      size: how many bytes it has, where that is known and worth a payload of its own.
+    """
 
-    def __init__(self, *, text: bool, deflate: PerMessageDeflate | None) -> None:
+    __slots__ = ("_buffer", "_decoder", "_filled", "_payload", "deflate", "parted", "text")
+
+    def __init__(self, *, text: bool, deflate: PerMessageDeflate | None, size: int = 0) -> None:
         self.text = text
         self.deflate = deflate
         self.parted = False
-        self.buffer = bytearray()
+        self._buffer = bytearray()
+        self._payload = new_payload(size) if size else None
+        self._filled = 0
         self._decoder: codecs.IncrementalDecoder | None = None
 
+    def __len__(self) -> int:
+        """Bytes that are held."""
+        return len(self._buffer) if self._payload is None else self._filled
+
     def add(self, piece: Buffer, key: bytes, offset: int, *, final: bool) -> None:
-        before = len(self.buffer)
-        is_ascii = append_unmasked(self.buffer, piece, key, offset)
+        """Take what has arrived of a message that is not compressed."""
+        before = len(self)
+        if self._payload is None:
+            is_ascii = append_unmasked(self._buffer, piece, key, offset)
+        else:
+            is_ascii = fill_payload(self._payload, before, piece, key, offset)
+            self._filled += len(piece)
         if self.text:
             self._check_utf8(before, is_ascii=is_ascii, final=final)
 
     def inflate(self, piece: bytes, *, final: bool, limited: bool) -> None:
+        """Take what has arrived of a compressed message."""
         assert self.deflate is not None
-        before = len(self.buffer)
+        before = len(self)
         inflated = _inflate(self.deflate, piece, final=final, limited=limited)
-        self.buffer += inflated
+        self._buffer += inflated
         if self.text:
             self._check_utf8(before, is_ascii=inflated.isascii(), final=final)
 
@@ -488,22 +539,34 @@ class _Assembly:
             if is_ascii:
                 return
             self._decoder = _new_utf8_decoder()
+        held = self._buffer if self._payload is None else self._payload
         try:
-            self._decoder.decode(self.buffer[start:], final)
+            self._decoder.decode(held[start : len(self)], final)
         except UnicodeDecodeError as error:
             raise Violation(1007, "text is not valid UTF-8") from error
 
     def take_part(self, *, final: bool) -> Part:
         """Hand out what is held; of a text, what makes whole characters."""
-        held, self.buffer = self.buffer, bytearray()
+        held: bytes | bytearray
+        if self._payload is None:
+            held = self._buffer
+        else:
+            # What is not full yet is copied: nobody may see the rest.
+            held = self._payload if self._filled == len(self._payload) else self._copy_filled()
+            self._payload = None
+        self._buffer = bytearray()
         if not self.text:
             return Part(bytes(held), final)
         if not final and self._decoder is not None:
             unfinished = len(self._decoder.getstate()[0])
             if unfinished:
                 split = len(held) - unfinished
-                held, self.buffer = held[:split], held[split:]
+                held, self._buffer = held[:split], bytearray(held[split:])
         return Part(held.decode(), final)
+
+    def _copy_filled(self) -> bytes:
+        assert self._payload is not None
+        return bytes(memoryview(self._payload)[: self._filled])
 
 
 def _inflate(deflate: PerMessageDeflate, piece: bytes, *, final: bool, limited: bool) -> bytes:
