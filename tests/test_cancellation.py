@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from types import ModuleType
 
+import pytest
 import trio
+import trio._core._run
 
-from trio_ws import _cancellation
-from trio_ws._cancellation import is_cancelled
-
-if TYPE_CHECKING:
-    import pytest
+from trio_ws._cancellation import _find_out_how, is_cancelled
 
 
 async def test_every_scope_around_the_task_counts() -> None:
@@ -32,8 +31,14 @@ async def test_a_scope_that_is_entered_cancelled_counts() -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
 
-async def test_where_trio_does_not_tell_every_call_takes_the_long_way(
+def test_where_trio_has_it_elsewhere_every_call_takes_the_long_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_cancellation, "_READABLE", False)
-    assert is_cancelled()
+    monkeypatch.setitem(sys.modules, "trio._core._run", ModuleType("empty"))
+    assert _find_out_how()()
+
+
+@pytest.mark.parametrize("name", ["Task", "CancelStatus"])
+def test_where_trio_calls_it_otherwise_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(trio._core._run, name, object)
+    assert _find_out_how()()
