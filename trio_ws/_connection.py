@@ -93,10 +93,10 @@ class Connection(Lifetime):
         self._put(message, compress)
 
     def _put(self, message: str | bytes, compress: bool | None) -> None:
-        if len(message) >= _LARGE_MESSAGE and type(message) is bytes:
-            header = self._machine.send_header(message)
-            if header is not None:
-                self._put_pieces(header, message)
+        if len(message) >= _LARGE_MESSAGE:
+            pieces = self._machine.send_pieces(message)
+            if pieces is not None:
+                self._put_pieces(*pieces)
                 return
         frame = self._machine.send_message(message, compress)
         self._messages_sent += 1
@@ -110,11 +110,11 @@ class Connection(Lifetime):
         else:
             outbox.put(frame)
 
-    def _put_pieces(self, header: bytes, message: bytes) -> None:
+    def _put_pieces(self, header: bytes, payload: bytes | memoryview) -> None:
         self._messages_sent += 1
-        self._tell_sent(1, len(header) + len(message))
+        self._tell_sent(1, len(header) + len(payload))
         self._outbox.burst += 1
-        self._outbox.put_pieces(header, message)
+        self._outbox.put_pieces(header, payload)
 
     async def _wait_sendable(self) -> None:
         """Go through the scheduler, then wait until a message may be put. Not FIFO."""

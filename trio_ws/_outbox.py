@@ -150,7 +150,7 @@ class Outbox:
                 self._partial = memoryview(frame)[len(frame) - self.size :]
                 self._wake_task()
 
-    def put_pieces(self, header: bytes, payload: bytes) -> None:
+    def put_pieces(self, header: bytes, payload: bytes | memoryview) -> None:
         """As `put`, of a frame in two pieces, which are not joined where they go at once.
 
         Joining 1 MiB takes as long as writing it: the memory is new each time.

@@ -74,7 +74,7 @@ class Transport(ABC):
     def write_now(self, data: BytesLike) -> int:
         """Write what can be written without blocking; return how many bytes that was."""
 
-    def write_pieces_now(self, *pieces: bytes) -> int:
+    def write_pieces_now(self, *pieces: BytesLike) -> int:
         """As `write_now`, of several pieces one after the other."""
         return self.write_now(b"".join(pieces))
 
@@ -200,7 +200,7 @@ class SocketTransport(Transport):
         except OSError as error:
             return self._nothing_written(error)
 
-    def write_pieces_now(self, *pieces: bytes) -> int:
+    def write_pieces_now(self, *pieces: BytesLike) -> int:
         try:
             return self._raw.sendmsg(pieces)
         except OSError as error:

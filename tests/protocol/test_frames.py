@@ -19,6 +19,7 @@ from trio_ws.protocol.frames import (
     encode_message_pure,
     parse_header,
     take_whole_messages_pure,
+    utf8_of_pure,
 )
 
 if TYPE_CHECKING:
@@ -219,6 +220,25 @@ def test_a_lone_surrogate_is_no_text(hot: HotLoops) -> None:
         hot.encode_message("\ud800", b"")
 
 
+@pytest.mark.parametrize("text", ["", "ascii", "\u00e4", "\U0001f600" * 1000])
+def test_the_utf8_of_a_text(text: str) -> None:
+    in_c = c_part().utf8_of(text)
+    assert in_c == utf8_of_pure(text) == text.encode()
+    assert in_c.readonly
+    # It outlives the name.
+    del text
+    assert bytes(in_c).decode().encode() == in_c
+
+
+def test_a_view_of_what_is_no_text() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        c_part().utf8_of("\ud800")
+    with pytest.raises(TypeError):
+        c_part().utf8_of(b"bytes")
+    with pytest.raises(TypeError, match="cannot create"):
+        type(c_part().utf8_of("a").obj)()
+
+
 def test_the_c_part_refuses_wrong_arguments() -> None:
     take, encode_in_c = c_part().take_whole_messages, c_part().encode_message
     wrong: tuple[tuple[object, ...], ...] = (
@@ -250,3 +270,4 @@ def test_the_pure_twins_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     spec.loader.exec_module(chosen)
     assert chosen.take_whole_messages is chosen.take_whole_messages_pure
     assert chosen.encode_message is chosen.encode_message_pure
+    assert chosen.utf8_of is chosen.utf8_of_pure

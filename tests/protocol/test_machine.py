@@ -356,22 +356,26 @@ def test_text_with_a_lone_surrogate_is_refused_and_nothing_is_lost() -> None:
     assert server.send_message("a") == encode_frame(Opcode.TEXT, b"a")
 
 
-def test_a_header_alone_goes_before_a_payload_that_need_not_be_copied() -> None:
-    message = bytes(70_000)
-    header = machine().send_header(message)
-    assert header is not None
-    assert header + message == machine().send_message(message)
-    assert machine(client=True).send_header(message) is None
-    assert machine(compressed=True).send_header(message) is None
+@pytest.mark.parametrize("message", [bytes(70_000), "a" * 70_000, "\u00e4" * 70_000])
+def test_a_message_goes_in_pieces_where_the_payload_need_not_be_copied(
+    message: str | bytes,
+) -> None:
+    pieces = machine().send_pieces(message)
+    assert pieces is not None
+    assert b"".join(pieces) == machine().send_message(message)
+    assert machine(client=True).send_pieces(message) is None
+    assert machine(compressed=True).send_pieces(message) is None
 
 
-def test_a_header_is_refused_where_a_message_would_be() -> None:
+def test_pieces_are_refused_where_a_message_would_be() -> None:
     closed, amid = machine(), machine()
     closed.send_close()
     amid.send_part("a", final=False)
     for server in (closed, amid):
         with pytest.raises(LocalProtocolError):
-            server.send_header(b"a")
+            server.send_pieces(b"a")
+    with pytest.raises(UnicodeEncodeError):
+        machine().send_pieces("\ud800")
 
 
 # Large messages, which get a payload of their own

@@ -347,6 +347,64 @@ encode_message(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return frame;
 }
 
+/* The UTF-8 of a string, as a buffer: of ASCII it is the string's own memory. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *text;
+} Utf8;
+
+static int
+utf8_getbuffer(PyObject *self, Py_buffer *view, int flags)
+{
+    Py_ssize_t size;
+    const char *data = PyUnicode_AsUTF8AndSize(((Utf8 *)self)->text, &size);
+    if (data == NULL) {
+        view->obj = NULL;
+        return -1;
+    }
+    return PyBuffer_FillInfo(view, self, (void *)data, size, 1, flags);
+}
+
+static void
+utf8_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_DECREF(((Utf8 *)self)->text);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot utf8_slots[] = {
+    {Py_tp_dealloc, utf8_dealloc},
+    {Py_bf_getbuffer, utf8_getbuffer},
+    {0, NULL},
+};
+
+static PyType_Spec utf8_spec = {
+    .name = "trio_ws.protocol._speedups.Utf8",
+    .basicsize = sizeof(Utf8),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = utf8_slots,
+};
+
+/* utf8_of(text) -> memoryview */
+static PyObject *
+utf8_of(PyObject *module, PyObject *text)
+{
+    if (!PyUnicode_Check(text)) {
+        PyErr_SetString(PyExc_TypeError, "utf8_of() takes a str");
+        return NULL;
+    }
+    PyTypeObject *type = *(PyTypeObject **)PyModule_GetState(module);
+    Utf8 *utf8 = PyObject_New(Utf8, type);
+    if (utf8 == NULL)
+        return NULL;
+    utf8->text = Py_NewRef(text);
+    PyObject *view = PyMemoryView_FromObject((PyObject *)utf8);
+    Py_DECREF(utf8);
+    return view;
+}
+
 static PyMethodDef methods[] = {
     {"mask", (PyCFunction)(void (*)(void))mask, METH_FASTCALL,
      "mask(data, key, offset=0, /)\n--\n\n"
@@ -366,11 +424,48 @@ static PyMethodDef methods[] = {
     {"encode_message", (PyCFunction)(void (*)(void))encode_message, METH_FASTCALL,
      "encode_message(message, key, /)\n--\n\n"
      "One frame that is a whole message, masked where the key is not empty."},
+    {"utf8_of", utf8_of, METH_O,
+     "utf8_of(text, /)\n--\n\n"
+     "The text's UTF-8; of ASCII without a copy."},
     {NULL, NULL, 0, NULL},
 };
 
+static int
+execute(PyObject *module)
+{
+    PyObject **type = PyModule_GetState(module);
+    *type = PyType_FromModuleAndSpec(module, &utf8_spec, NULL);
+    return *type == NULL ? -1 : 0;
+}
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    Py_VISIT(*(PyObject **)PyModule_GetState(module));
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    Py_CLEAR(*(PyObject **)PyModule_GetState(module));
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_speedups", "C twins of hot loops.", 0, methods, NULL, NULL, NULL, NULL,
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_speedups",
+    .m_doc = "C twins of hot loops.",
+    .m_size = sizeof(PyObject *),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
 };
 
 PyMODINIT_FUNC

@@ -16,9 +16,12 @@ the time for messages of 64 bytes.
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .masking import SPEEDUPS, Buffer, mask, unmasked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIN: Final = 0x80
 RSV1: Final = 0x40
@@ -247,9 +250,18 @@ def encode_message_pure(message: str | bytes, key: bytes, /) -> bytes:
     return header + (mask(payload, key) if key else payload)
 
 
+def utf8_of_pure(text: str, /) -> bytes:
+    """The text's UTF-8: in C a view of the string's own memory, where that is ASCII."""
+    return text.encode()
+
+
+utf8_of: Callable[[str], bytes | memoryview]
+
 if SPEEDUPS:
     from ._speedups import encode_message as encode_message
     from ._speedups import take_whole_messages as take_whole_messages
+    from ._speedups import utf8_of
 else:
     encode_message = encode_message_pure
     take_whole_messages = take_whole_messages_pure
+    utf8_of = utf8_of_pure

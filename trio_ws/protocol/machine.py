@@ -48,6 +48,7 @@ from .frames import (
     encode_message,
     parse_header,
     take_whole_messages,
+    utf8_of,
 )
 from .masking import (
     SPEEDUPS,
@@ -384,16 +385,22 @@ class Machine:
             return frame
         return encode_message(message, self._masking_keys.next() if self.client else b"")
 
-    def send_header(self, message: bytes) -> bytes | None:
-        """The header of a message whose payload goes as it is, and need not be copied for it.
+    def send_pieces(self, message: str | bytes) -> tuple[bytes, bytes | memoryview] | None:
+        """A whole message as header and payload, which need not be copied to be joined.
 
-        ``None``: it does not, because it is to be masked or compressed; see `send_message`.
+        ``None``: it does not go as it is, but masked or compressed; see `send_message`.
+
+        Raises:
+          UnicodeEncodeError, LocalProtocolError: as in `send_message`.
         """
         if self.client or self._deflate is not None:
             return None
         if self.close_sent is not None or self._sending is not None:
             self._refuse_message()
-        return encode_header(Opcode.BINARY, len(message))
+        if isinstance(message, str):
+            payload = utf8_of(message)
+            return encode_header(Opcode.TEXT, len(payload)), payload
+        return encode_header(Opcode.BINARY, len(message)), message
 
     def _compressed(self, message: str | bytes, compress: bool | None) -> bytes | None:
         """The message as a compressed frame; ``None`` where it is to go as it is."""
