@@ -228,7 +228,7 @@ class Connection(Lifetime):
                 # Perhaps it ended because this task's scope was cancelled: then that is told.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 raise self._closed()
-            await inbox.wait_item()
+            await trio.lowlevel.wait_task_rescheduled(inbox.begin_wait())
         self._turn_left = _TURN_MESSAGES
         self._turn_ends = perf_counter() + _TURN_SECONDS
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ._settings import Limits
     from .protocol.machine import Part
@@ -32,6 +32,7 @@ class Inbox:
 
     Attributes:
       items: what waits to be handed out. The hot path reads it; only methods change it.
+      size: bytes (of text, characters) in `items`.
       ended: set when nothing more will be put; the receive task then never waits here.
       stopped: set when the receive task is to stand still until `ended`.
     """
@@ -42,11 +43,13 @@ class Inbox:
         "_receiver",
         "ended",
         "items",
+        "size",
         "stopped",
     )
 
     def __init__(self, limits: Limits) -> None:
         self.items = _NOTHING
+        self.size = 0
         self.ended = False
         self.stopped = False
         self._limits = limits
@@ -58,21 +61,18 @@ class Inbox:
         """Whether a task waits for an item."""
         return self._receiver is not None
 
-    @property
-    def size(self) -> int:
-        """Bytes (of text, characters) in `items`."""
-        return sum(map(len, self.items))
-
     def put(self, items: Sequence[Item]) -> None:
         """Append *items*, whether there is room or not, and wake the receiver."""
         if self.items is _NOTHING:
             self.items = deque()
         self.items.extend(items)
+        self.size += sum(map(len, items))
         self.wake_receiver()
 
     def get(self) -> Item:
         """Take the next item, which must be there."""
         item = self.items.popleft()
+        self.size -= len(item)
         if self._reader is not None:
             self.wake_reader()
         return item
@@ -86,9 +86,13 @@ class Inbox:
     def clear(self) -> None:
         """Throw everything away."""
         self.items = _NOTHING
+        self.size = 0
 
-    async def wait_item(self) -> None:
-        """Wait, as the receiver of an empty inbox, for an item or for `wake_receiver`.
+    def begin_wait(self) -> Callable[[object], trio.lowlevel.Abort]:
+        """Begin to wait, as the receiver of an empty inbox, for an item or for `wake_receiver`.
+
+        What it returns is for ``wait_task_rescheduled``, which the receiver itself awaits: each
+        coroutine in between is one more to resume for every lone message.
 
         Raises:
           trio.BusyResourceError: another task waits already.
@@ -99,7 +103,7 @@ class Inbox:
         self.items = _NOTHING
         if self._reader is not None:
             self.wake_reader()
-        await trio.lowlevel.wait_task_rescheduled(self._receiver_cancelled)
+        return self._receiver_cancelled
 
     async def wait_room(self, held: int) -> None:
         """Wait, as the receive task, until reading may go on.
