@@ -10,7 +10,7 @@ import trio.testing
 
 import trio_ws
 import trio_ws._client
-from trio_ws import _heartbeat, _standstill
+from trio_ws import _alarms, _heartbeat, _standstill
 from trio_ws._dial import Stage
 
 from .sweeps import CutStream
@@ -117,5 +117,5 @@ class Sleeper:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asleep = 0.0
-        for module in (_standstill, _heartbeat):
+        for module in (_standstill, _alarms, _heartbeat):
             monkeypatch.setattr(module, "seconds_asleep", lambda: self.asleep)

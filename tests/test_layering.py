@@ -29,6 +29,7 @@ FLOORS = {
         "protocol.machine",
     },
     2: {
+        "_alarms",
         "_allowance",
         "_cancellation",
         "_fragments",

@@ -19,7 +19,7 @@ from ._errors import (
     RedirectRefused,
     TooManyRedirects,
 )
-from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, keep_alive
+from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, start_heartbeat
 from ._settings import Limits, Timeouts
 from ._url import Target, parse_url
 from .instrumentation import NO_HOOKS, HandshakeAnswered, Hooks, log_record
@@ -231,9 +231,12 @@ async def hold_open(
     """
     async with supervised(connection.aclose) as nursery:
         connection.start(nursery, leftover)
-        if heartbeat is not None:
-            nursery.start_soon(keep_alive, connection, heartbeat, hooks)
-        yield
+        pulse = start_heartbeat(nursery, connection, heartbeat, hooks)
+        try:
+            yield
+        finally:
+            if pulse is not None:
+                pulse.cancel()
 
 
 @asynccontextmanager

@@ -24,18 +24,21 @@ import enum
 import logging
 import math
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from ._alarms import Alarm
 from ._close import ClosedBy, CloseReason
 from ._errors import ConnectionClosedError, HeartbeatTimeout, is_end_of
 from ._standstill import ASLEEP, AwakeUntil, last_turns, seconds_asleep, stood_still
 from .instrumentation import HeartbeatLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ._websocket import PendingPing, WebSocket
     from .instrumentation import Hooks
@@ -84,11 +87,10 @@ class Heartbeat:
 
     async def run(self, ws: WebSocket) -> None:
         """See `HeartbeatPolicy.run`."""
-        due = trio.current_time() + self.interval * self.rng()
-        while True:
-            await _sleep_until(due)
-            due = trio.current_time() + _spread(self.interval, self.jitter, self.rng)
-            await _probe(ws, self.timeout, self.misses)
+        await _follow(self._rhythm(ws))
+
+    def _rhythm(self, ws: WebSocket) -> _Rhythm:
+        return _Steady(self, ws)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,20 +116,10 @@ class IdleHeartbeat:
 
     async def run(self, ws: WebSocket) -> None:
         """See `HeartbeatPolicy.run`."""
-        # Connections that open together and stay idle do not ping together.
-        not_before = trio.current_time() + self.idle * self.rng()
-        while True:
-            # Earlier, never later: the other side of a proxy's timeout is the wrong one.
-            idle = self.idle * (1 - self.jitter * self.rng())
-            while True:
-                due = max(not_before, min(ws.last_received, ws.last_sent) + idle)
-                if due <= trio.current_time():
-                    break
-                if await _sleep_until(due):
-                    break
-            # Where this side does not read, nothing is received, ping or no ping.
-            not_before = trio.current_time() + idle
-            await _probe(ws, self.timeout, self.misses)
+        await _follow(self._rhythm(ws))
+
+    def _rhythm(self, ws: WebSocket) -> _Rhythm:
+        return _WhenIdle(self, ws)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,31 +152,179 @@ class AdaptiveHeartbeat:
 
     async def run(self, ws: WebSocket) -> None:
         """See `HeartbeatPolicy.run`."""
-        smoothed = variation = 0.0
-        timeout = self.maximum
-        due = trio.current_time() + self.interval * self.rng()
-        while True:
-            await _sleep_until(due)
-            due = trio.current_time() + _spread(self.interval, self.jitter, self.rng)
-            round_trip = await _probe(ws, timeout, self.misses)
-            if round_trip is None:
-                # Alive, yet slower than the estimate: look again from the safe side.
-                timeout = self.maximum
-                continue
-            if smoothed:
-                variation += (abs(round_trip - smoothed) - variation) / 4
-                smoothed += (round_trip - smoothed) / 8
-            else:
-                smoothed, variation = round_trip, round_trip / 2
-            timeout = min(self.maximum, max(self.minimum, smoothed + 4 * variation))
+        await _follow(self._rhythm(ws))
+
+    def _rhythm(self, ws: WebSocket) -> _Rhythm:
+        return _Adapting(self, ws)
+
+
+class _Rhythm(ABC):
+    """When a policy of ours pings one connection, between the pings and without a task.
+
+    Attributes:
+      due: when the next ping is to leave, as far as is known now.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def due(self) -> float: ...
+
+    @abstractmethod
+    async def beat(self) -> None:
+        """Ping, and wait for a sign of life.
+
+        Raises:
+          HeartbeatTimeout: there was none.
+        """
+
+
+class _Steady(_Rhythm):
+    __slots__ = ("_due", "_policy", "_ws")
+
+    def __init__(self, policy: Heartbeat, ws: WebSocket) -> None:
+        self._policy = policy
+        self._ws = ws
+        self._due = trio.current_time() + policy.interval * policy.rng()
+
+    @property
+    def due(self) -> float:
+        return self._due
+
+    async def beat(self) -> None:
+        policy = self._policy
+        self._due = trio.current_time() + _spread(policy.interval, policy.jitter, policy.rng)
+        await _probe(self._ws, policy.timeout, policy.misses)
+
+
+class _WhenIdle(_Rhythm):
+    __slots__ = ("_idle", "_not_before", "_policy", "_ws")
+
+    def __init__(self, policy: IdleHeartbeat, ws: WebSocket) -> None:
+        self._policy = policy
+        self._ws = ws
+        # Connections that open together and stay idle do not ping together.
+        self._not_before = trio.current_time() + policy.idle * policy.rng()
+        self._idle = self._chosen_idle()
+
+    def _chosen_idle(self) -> float:
+        # Earlier, never later: the other side of a proxy's timeout is the wrong one.
+        return self._policy.idle * (1 - self._policy.jitter * self._policy.rng())
+
+    @property
+    def due(self) -> float:
+        last = min(self._ws.last_received, self._ws.last_sent)
+        return max(self._not_before, last + self._idle)
+
+    async def beat(self) -> None:
+        # Where this side does not read, nothing is received, ping or no ping.
+        self._not_before = trio.current_time() + self._idle
+        await _probe(self._ws, self._policy.timeout, self._policy.misses)
+        self._idle = self._chosen_idle()
+
+
+class _Adapting(_Rhythm):
+    __slots__ = ("_due", "_policy", "_smoothed", "_timeout", "_variation", "_ws")
+
+    def __init__(self, policy: AdaptiveHeartbeat, ws: WebSocket) -> None:
+        self._policy = policy
+        self._ws = ws
+        self._smoothed = self._variation = 0.0
+        self._timeout = policy.maximum
+        self._due = trio.current_time() + policy.interval * policy.rng()
+
+    @property
+    def due(self) -> float:
+        return self._due
+
+    async def beat(self) -> None:
+        policy = self._policy
+        self._due = trio.current_time() + _spread(policy.interval, policy.jitter, policy.rng)
+        round_trip = await _probe(self._ws, self._timeout, policy.misses)
+        if round_trip is None:
+            # Alive, yet slower than the estimate: look again from the safe side.
+            self._timeout = policy.maximum
+            return
+        if self._smoothed:
+            self._variation += (abs(round_trip - self._smoothed) - self._variation) / 4
+            self._smoothed += (round_trip - self._smoothed) / 8
+        else:
+            self._smoothed, self._variation = round_trip, round_trip / 2
+        estimate = self._smoothed + 4 * self._variation
+        self._timeout = min(policy.maximum, max(policy.minimum, estimate))
+
+
+async def _follow(rhythm: _Rhythm) -> None:
+    while True:
+        while (due := rhythm.due) > trio.current_time():
+            if await _sleep_until(due):
+                break
+        await rhythm.beat()
+
+
+class Pulse(Alarm):
+    """Follows a rhythm beside a connection, with a task only while a ping is in flight.
+
+    A task that sleeps would take 3 KiB more, which is a quarter of an idle connection.
+    """
+
+    __slots__ = ("_hooks", "_nursery", "_rhythm", "_ws")
+
+    def __init__(self, nursery: trio.Nursery, ws: WebSocket, rhythm: _Rhythm, hooks: Hooks) -> None:
+        super().__init__()
+        self._nursery = nursery
+        self._ws = ws
+        self._rhythm = rhythm
+        self._hooks = hooks
+        self.set(rhythm.due)
+
+    def ring(self, *, awoke: bool) -> None:
+        if self._ws.close_reason is not None:
+            return
+        due = self._rhythm.due
+        if due > trio.current_time() and not awoke:
+            self.set(due)
+        else:
+            self._nursery.start_soon(self._beat)
+
+    async def _beat(self) -> None:
+        await _heed(self._ws, self._rhythm.beat, self._hooks)
+        if self._ws.close_reason is None:
+            self.set(self._rhythm.due)
+
+
+def start_heartbeat(
+    nursery: trio.Nursery, ws: WebSocket, policy: HeartbeatPolicy | None, hooks: Hooks
+) -> Pulse | None:
+    """Have *policy* watch over *ws*, in *nursery*.
+
+    What is returned is to be cancelled when the nursery is left, or it keeps *ws* in memory.
+    """
+    if policy is None:
+        return None
+    # Not what is derived from them, which may have a `run` of its own.
+    if (
+        type(policy) is Heartbeat
+        or type(policy) is IdleHeartbeat
+        or type(policy) is AdaptiveHeartbeat
+    ):
+        return Pulse(nursery, ws, policy._rhythm(ws), hooks)
+    nursery.start_soon(keep_alive, ws, policy, hooks)
+    return None
 
 
 async def keep_alive(ws: WebSocket, policy: HeartbeatPolicy, hooks: Hooks) -> None:
     """Run *policy* beside *ws*, and abort the connection at its verdict."""
+    await _heed(ws, partial(policy.run, ws), hooks)
+    if ws.close_reason is None:
+        _logger.warning("%s: the heartbeat policy has returned: nobody watches now", ws.id)
+
+
+async def _heed(ws: WebSocket, watch: Callable[[], Awaitable[None]], hooks: Hooks) -> None:
+    """Abort the connection where *watch* raises a verdict, or crashes."""
     try:
-        await policy.run(ws)
-        if ws.close_reason is None:
-            _logger.warning("%s: the heartbeat policy has returned: nobody watches now", ws.id)
+        await watch()
     # A policy with a nursery raises groups.
     except* HeartbeatTimeout as verdicts:
         if ws.close_reason is None and hooks:

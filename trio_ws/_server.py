@@ -20,7 +20,7 @@ import trio
 
 from ._connection import make_connection
 from ._errors import is_end_of
-from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, keep_alive
+from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, start_heartbeat
 from ._http import Origins
 from ._listen import addresses_of, close_all, open_listeners
 from ._settings import Limits, Timeouts
@@ -397,11 +397,15 @@ class Server:
                 afterwards=partial(self._end_handler, connection, nursery.cancel_scope),
             )
             opened.head = opened.leftover = b""
-            heartbeat = self._options.heartbeat
-            if heartbeat is not None:
-                nursery.start_soon(keep_alive, connection, heartbeat, self._options.hooks)
-            code = await self._run_handler(connection)
-            await connection.aclose(code)
+            heartbeat = start_heartbeat(
+                nursery, connection, self._options.heartbeat, self._options.hooks
+            )
+            try:
+                code = await self._run_handler(connection)
+                await connection.aclose(code)
+            finally:
+                if heartbeat is not None:
+                    heartbeat.cancel()
             nursery.cancel_scope.cancel()
 
     async def _run_handler(self, connection: Connection) -> int:

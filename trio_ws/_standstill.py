@@ -55,6 +55,10 @@ class AwakeUntil:
         self._watch = _watch.get(None) or _Watch()
         _watch.set(self._watch)
 
+    def end_by(self, deadline: float) -> None:
+        """Have the block cancelled at *deadline*, which is earlier than the one given."""
+        self._scope.deadline = deadline
+
     def __enter__(self) -> None:
         self._watch.add(self._scope)
         self._scope.__enter__()
