@@ -13,7 +13,6 @@ import logging
 import random
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -115,6 +114,8 @@ class Server:
         # Asked for now: a closed socket has no address.
         self._addresses = addresses_of(listeners)
         self._options = options
+        # Made once: one for each connection, with its arguments, would take 260 bytes.
+        self._afterwards = self._end_handler
         self._connections: dict[str, Connection] = {}
         self._hosts: Counter[str] = Counter()
         self._slots = trio.Semaphore(options.limits.max_handshakes)
@@ -270,26 +271,28 @@ class Server:
 
     async def _serve_stream(self, stream: trio.abc.Stream) -> None:
         opened: _Opened | None = None
+        peer = _peer_of(stream)
         try:
             try:
-                opened = await self._open(stream)
+                opened = await self._open(stream, peer)
             finally:
                 self._slots.release()
                 if opened is None:
                     await trio.aclose_forcefully(stream)
+            # The connection owns the socket, and the object around it would take 180 bytes more.
+            del stream
             if opened is not None:
                 await self._supervise(opened)
         except Exception:
             # What handlers and hooks raise is caught elsewhere. This is a bug of ours, or a header
             # that cannot be sent, and costs one connection.
-            _logger.exception("%s: internal error", _peer_of(stream))
+            _logger.exception("%s: internal error", peer)
         finally:
             if opened is not None:
                 self._forget(opened)
 
-    async def _open(self, stream: trio.abc.Stream) -> _Opened | None:
+    async def _open(self, stream: trio.abc.Stream, peer: str) -> _Opened | None:
         """The opening handshake. ``None``: there is no connection, and the log says why."""
-        peer = _peer_of(stream)
         with trio.move_on_after(self._options.timeouts.open_timeout):
             try:
                 return await self._shake_hands(stream, peer)
@@ -394,32 +397,29 @@ class Server:
                 nursery,
                 opened.leftover,
                 preamble=opened.head,
-                afterwards=partial(self._end_handler, connection, nursery.cancel_scope),
+                afterwards=self._afterwards,
             )
             opened.head = opened.leftover = b""
             heartbeat = start_heartbeat(
                 nursery, connection, self._options.heartbeat, self._options.hooks
             )
             try:
-                code = await self._run_handler(connection)
+                try:
+                    await self._handler(connection)
+                except Exception as error:
+                    code = await self._handler_raised(connection, error)
+                else:
+                    code = 1000
                 await connection.aclose(code)
             finally:
                 if heartbeat is not None:
                     heartbeat.cancel()
             nursery.cancel_scope.cancel()
 
-    async def _run_handler(self, connection: Connection) -> int:
-        """Run the handler; return the code to close with."""
-        try:
-            await self._handler(connection)
-        except Exception as error:
-            if is_end_of(connection.id, error):
-                return 1000
-            await self._handler_crashed(connection, error)
-            return 1011
-        return 1000
-
-    async def _handler_crashed(self, connection: Connection, error: Exception) -> None:
+    async def _handler_raised(self, connection: Connection, error: Exception) -> int:
+        """The code to close with."""
+        if is_end_of(connection.id, error):
+            return 1000
         self._crashed += 1
         if self._options.hooks:
             self._options.hooks.tell(
@@ -432,6 +432,7 @@ class Server:
             )
         if self._options.on_error is not None:
             await self._call_on_error(self._options.on_error, connection, error)
+        return 1011
 
     async def _call_on_error(
         self, on_error: OnError, connection: Connection, error: Exception
@@ -448,7 +449,7 @@ class Server:
             if not is_end_of(connection.id, second):
                 _logger.exception("%s: on_error failed", connection.id)
 
-    async def _end_handler(self, connection: Connection, scope: trio.CancelScope) -> None:
+    async def _end_handler(self, connection: Connection, nursery: trio.Nursery) -> None:
         """Cancel a handler that goes on without its connection."""
         reason = connection.close_reason
         _logger.debug("%s: %s", connection.id, reason)
@@ -460,7 +461,7 @@ class Server:
             self._options.timeouts.handler_grace,
             reason,
         )
-        scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 @dataclass(slots=True)

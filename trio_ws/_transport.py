@@ -13,6 +13,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, TypeVarTuple, Unpack
 
 import trio
@@ -134,6 +135,12 @@ def _kernel_socket_type() -> type[trio.socket.SocketType]:
 _KERNEL_SOCKET: Final = _kernel_socket_type()
 
 
+@lru_cache(maxsize=16)
+def _one_of(address: object) -> object:
+    """*address*, or one that is equal: a server's connections have one, of 146 bytes, together."""
+    return address
+
+
 def _address(ask: Callable[[], object]) -> object:
     """The address, or ``None`` from a peer that is gone already."""
     try:
@@ -166,7 +173,7 @@ class SocketTransport(Transport):
     def __init__(self, stream: trio.SocketStream) -> None:
         self.read_size = READ_SIZE
         owner = self._socket = stream.socket
-        self.local_address = _address(owner.getsockname)
+        self.local_address = _one_of(_address(owner.getsockname))
         self.remote_address = _address(owner.getpeername)
         # A second object over the same descriptor, which Trio's socket goes on owning: each
         # call of Trio's takes a trip through the scheduler, also when the socket is ready.
@@ -253,7 +260,7 @@ class StreamTransport(Transport):
         self._aborted = False
         self._abort_scopes: set[trio.CancelScope] = set()
         owner = self._owner()
-        self.local_address = None if owner is None else _address(owner.getsockname)
+        self.local_address = None if owner is None else _one_of(_address(owner.getsockname))
         self.remote_address = None if owner is None else _address(owner.getpeername)
 
     async def receive(self) -> bytes:
