@@ -91,8 +91,9 @@ class Inbox:
     def begin_wait(self) -> Callable[[object], trio.lowlevel.Abort]:
         """Begin to wait, as the receiver of an empty inbox, for an item or for `wake_receiver`.
 
-        What it returns is for ``wait_task_rescheduled``, which the receiver itself awaits: each
-        coroutine in between is one more to resume for every lone message.
+        What it returns is for ``wait_task_rescheduled``, which the receiver itself awaits: a
+        coroutine in between would take 200 bytes while the connection is idle, and be one more
+        to resume for every lone message.
 
         Raises:
           trio.BusyResourceError: another task waits already.

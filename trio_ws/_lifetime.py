@@ -388,29 +388,32 @@ class Lifetime(WebSocket):
             return Failure(1008, "unfinished message made no progress")
         return None
 
-    async def _read(self) -> Close | Failure | None:
+    def _read(self) -> Awaitable[Close | Failure | None]:
         """Read until this task has something else to wait for, or the connection is to end.
+
+        Here and below, a coroutine is handed on rather than awaited: each that stands by for
+        as long as the connection is idle takes 220 bytes.
 
         Raises:
           trio.BrokenResourceError: the peer has gone, with or without a word.
           trio.ClosedResourceError: the transport was closed here.
         """
         descriptor = self._transport.descriptor
-        if descriptor is not None:
-            return await self._leave_to_poller(descriptor)
+        return self._read_stream() if descriptor is None else self._leave_to_poller(descriptor)
+
+    async def _read_stream(self) -> Close | Failure | None:
         while True:
             ending = self._take_or_end(await self._transport.receive())
             if ending is not None or self._reading_must_stop():
                 return ending
 
-    async def _leave_to_poller(self, descriptor: int) -> Close | Failure | None:
+    def _leave_to_poller(self, descriptor: int) -> Awaitable[Close | Failure | None]:
+        """What is returned has to be awaited at once."""
         if descriptor < 0:
             raise trio.ClosedResourceError("the transport was closed here")
         poller_of_this_run().add(descriptor, self)
         self._polled_for = trio.lowlevel.current_task()
-        ending: Close | Failure | None
-        ending = await trio.lowlevel.wait_task_rescheduled(self._polling_cancelled)
-        return ending
+        return trio.lowlevel.wait_task_rescheduled(self._polling_cancelled)  # noqa: ASYNC105
 
     def read_ready(self) -> None:
         """The poller says that there is something to read."""
