@@ -104,13 +104,29 @@ _COMMON: Final = {
 }
 
 
+#: The same for whole headers, of which each would take 56 bytes.
+_COMMON_HEADERS: Final = {
+    (name.encode(), value.encode()): (name, value)
+    for name, value in (
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Connection", "keep-alive, Upgrade"),
+        ("Sec-WebSocket-Version", _VERSION),
+    )
+}
+
+
 def _text(value: bytes) -> str:
     return _COMMON.get(value) or value.decode("latin-1")
 
 
+def _header(name: bytes, value: bytes) -> tuple[str, str]:
+    return _COMMON_HEADERS.get((name, value)) or (_text(name), _text(value))
+
+
 def _decoded(event: h11.Request | h11.Response | h11.InformationalResponse) -> Headers:
     # raw_items() keeps the names as they were spelled.
-    return Headers((_text(name), _text(value)) for name, value in event.headers.raw_items())
+    return Headers(_header(name, value) for name, value in event.headers.raw_items())
 
 
 class ServerHandshake:
