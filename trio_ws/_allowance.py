@@ -20,9 +20,9 @@ class ControlAllowance:
     __slots__ = ("_burst", "_counted_at", "_left", "_rate")
 
     def __init__(self, limits: Limits) -> None:
-        self._burst = float(limits.control_frame_burst)
+        self._burst: float = limits.control_frame_burst
         self._rate = limits.control_frame_rate
-        self._left = self._burst
+        self._left: float = self._burst
         self._counted_at = trio.current_time()
 
     def spend(self) -> bool:

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -88,6 +89,8 @@ def _bad(status: int, problem: str, headers: HeadersLike = ()) -> BadRequest:
 _COMMON: Final = {
     text.encode(): text
     for text in (
+        "GET",
+        "1.1",
         "Host",
         "Upgrade",
         "Connection",
@@ -116,12 +119,20 @@ _COMMON_HEADERS: Final = {
 }
 
 
+_OFTEN_EQUAL: Final = frozenset({b"host", b"origin", b"user-agent"})
+
+
 def _text(value: bytes) -> str:
     return _COMMON.get(value) or value.decode("latin-1")
 
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:
-    return _COMMON_HEADERS.get((name, value)) or (_text(name), _text(value))
+    common = _COMMON_HEADERS.get((name, value))
+    if common is not None:
+        return common
+    text = _text(value)
+    # Few among many connections, and not known here.
+    return _text(name), sys.intern(text) if name.lower() in _OFTEN_EQUAL else text
 
 
 def _decoded(event: h11.Request | h11.Response | h11.InformationalResponse) -> Headers:
@@ -167,10 +178,10 @@ class ServerHandshake:
         if not isinstance(event, h11.Request):
             return None
         request = Request(
-            event.method.decode("ascii"),
+            _text(event.method),
             event.target.decode("latin-1"),
             _decoded(event),
-            event.http_version.decode("ascii"),
+            _text(event.http_version),
         )
         self._check(request)
         self._head.clear()
