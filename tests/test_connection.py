@@ -31,6 +31,7 @@ from trio_ws import (
 )
 from trio_ws._close import ClosedBy
 from trio_ws._connection import Connection
+from trio_ws._tls import tls_over
 from trio_ws.instrumentation import (
     ConnectionEnded,
     ConnectionOpened,
@@ -79,7 +80,8 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 async def tls_streams(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> Streams:
     here, there = await socket_streams()
-    client = trio.SSLStream(here, contexts[0], server_hostname="testserver", https_compatible=True)
+    client = tls_over(here, contexts[0], server_hostname="testserver")
+    # As somebody may give it.
     server = trio.SSLStream(there, contexts[1], server_side=True, https_compatible=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.do_handshake)

@@ -40,6 +40,7 @@ FLOORS = {
         "_pings",
         "_poller",
         "_standstill",
+        "_tls",
         "instrumentation",
         "instrumentation._records",
         "instrumentation._hooks",

@@ -11,6 +11,7 @@ import trio
 import trustme
 
 from trio_ws._listen import addresses_of, close_all, open_listeners
+from trio_ws._tls import TLSListener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ async def test_tls_is_put_around_what_is_opened_and_not_around_what_is_given() -
     trustme.CA().issue_cert("localhost").configure_cert(context)
     given = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with open_listeners("127.0.0.1", 0, given, None, context) as (opened, same):
-        assert isinstance(opened, trio.SSLListener)
+        assert isinstance(opened, TLSListener)
         assert same is given[0]
         assert len(addresses_of([opened, same])) == 2
     with pytest.raises(trio.ClosedResourceError):

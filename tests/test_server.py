@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import ssl
 import struct
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -18,6 +19,7 @@ import trustme
 
 import trio_ws
 from trio_ws import ConnectionClosedError, ConnectionRejected, Limits, Response, Server, Timeouts
+from trio_ws._tls import TLSStream
 from trio_ws.instrumentation import ConnectionOpened
 from trio_ws.protocol.frames import Opcode, encode_frame
 
@@ -140,13 +142,17 @@ async def test_serving_on_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-async def test_serving_with_tls() -> None:
-    import ssl
-
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's and the client's."""
     authority = trustme.CA()
     theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(theirs)
     authority.configure_trust(ours)
+    return theirs, ours
+
+
+async def test_serving_with_tls() -> None:
+    theirs, ours = tls_contexts()
     async with serving(ssl_context=theirs) as server:
         async with trio_ws.connect(f"wss://127.0.0.1:{server.port}", ssl_context=ours) as ws:
             await ws.send("hello")
@@ -157,6 +163,23 @@ async def test_serving_with_tls() -> None:
             ):
                 pass
         assert caught.value.status == 403
+
+
+async def test_what_came_in_one_record_with_the_request_is_not_forgotten() -> None:
+    theirs, ours = tls_contexts()
+    async with serving(ssl_context=theirs) as server:
+        stream = TLSStream(
+            await trio.open_tcp_stream("127.0.0.1", server.port), ours, server_hostname="127.0.0.1"
+        )
+        await stream.do_handshake()
+        frame = encode_frame(Opcode.BINARY, bytes(12_000), KEY)
+        # One call, one record: more than the server reads a request in.
+        assert stream.tls.send(HANDSHAKE + frame) == len(HANDSHAKE + frame)
+        received = b""
+        with trio.fail_after(5):
+            while not received.endswith(bytes(12_000)):
+                received += await stream.receive_some()
+        await stream.aclose()
 
 
 async def test_what_cannot_be_listened_on_is_refused() -> None:

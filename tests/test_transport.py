@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from trio_ws._transport import (
+    WRITE_SLICE,
     SocketTransport,
     StreamTransport,
     Transport,
@@ -22,6 +26,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 Pair: TypeAlias = tuple[Transport, trio.abc.HalfCloseableStream]
+
+
+@cache
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The client's and the server's."""
+    authority = trustme.CA()
+    client = ssl.create_default_context()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.configure_trust(client)
+    authority.issue_cert("testserver").configure_cert(server)
+    return client, server
 
 
 def socket_pair() -> Pair:
@@ -88,6 +103,46 @@ async def test_abort_ends_every_call_under_way_and_to_come(make_pair: Callable[[
         with pytest.raises(trio.ClosedResourceError):
             await call()
     transport.abort()
+    await transport.aclose()
+    await peer.aclose()
+
+
+async def tls_pair() -> Pair:
+    """TLS over sockets, by `trio.SSLStream`: as somebody may give it."""
+    here, there = socket.socketpair()
+    streams = [trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in (here, there)]
+    contexts = tls_contexts()
+    ours = trio.SSLStream(streams[0], contexts[0], server_hostname="testserver")
+    theirs = trio.SSLStream(streams[1], contexts[1], server_side=True, https_compatible=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.do_handshake)
+        nursery.start_soon(theirs.do_handshake)
+    return make_transport(ours), cast("trio.abc.HalfCloseableStream", theirs)
+
+
+async def test_abort_wakes_a_reader_and_a_writer_of_tls() -> None:
+    transport, peer = await tls_pair()
+    closed: list[str] = []
+
+    async def receive() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await transport.receive()
+        closed.append("reader")
+
+    async def write() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            while True:
+                await transport.write_some(memoryview(bytes(WRITE_SLICE)))
+        closed.append("writer")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        nursery.start_soon(write)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        transport.abort()
+    assert sorted(closed) == ["reader", "writer"]
+    with pytest.raises(trio.ClosedResourceError):
+        await transport.receive()
     await transport.aclose()
     await peer.aclose()
 

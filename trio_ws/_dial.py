@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.request import getproxies_environment, proxy_bypass
 
 import h11
+import idna
 import trio
 
 from ._errors import InvalidURL, ProxyError
+from ._tls import tls_over
 from ._url import host_port, parse_authority, redact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
+    from ._tls import TLSStream
     from ._url import Target
 
 #: What to dial: a host and a port, or the path of a Unix socket.
@@ -170,14 +173,14 @@ async def _open_unix(path: str) -> trio.SocketStream:
 
 async def _start_tls(
     stream: trio.abc.Stream, context: ssl.SSLContext | None, *, hostname: str, where: str
-) -> trio.SSLStream[trio.abc.Stream]:
+) -> TLSStream | trio.SSLStream[trio.abc.Stream]:
     async with _closed_on_failure(stream):
-        tls_stream = trio.SSLStream(
+        tls_stream = tls_over(
             stream,
             context or _default_ssl_context(),
             server_hostname=_certificate_name(hostname),
-            https_compatible=True,
         )
+    async with _closed_on_failure(tls_stream):
         with _explaining_tls(where):
             await tls_stream.do_handshake()
         return tls_stream
@@ -193,7 +196,8 @@ def _default_ssl_context() -> ssl.SSLContext:
 
 def _certificate_name(host: str) -> str:
     """*host* as certificates name it: no root dot (RFC 6066, section 3), no IPv6 zone."""
-    return host.partition("%")[0].removesuffix(".")
+    name = host.partition("%")[0].removesuffix(".")
+    return name if name.isascii() else idna.encode(name, uts46=True).decode("ascii")
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ._tls import TLSListener
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -46,7 +48,7 @@ async def open_listeners(
         if not opened and not given:
             raise ValueError("nothing to listen on: give a port, listeners or a unix_socket")
         if ssl_context is not None:
-            opened = [_with_tls(listener, ssl_context) for listener in opened]
+            opened = [TLSListener(listener, ssl_context) for listener in opened]
         yield [*opened, *given]
     finally:
         if made is not None:
@@ -71,15 +73,9 @@ def addresses_of(listeners: Iterable[trio.abc.Listener[Any]]) -> tuple[object, .
 
 
 def _below_tls(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
-    while isinstance(listener, trio.SSLListener):
+    while isinstance(listener, TLSListener | trio.SSLListener):
         listener = listener.transport_listener
     return listener
-
-
-def _with_tls(
-    listener: trio.abc.Listener[Any], ssl_context: ssl.SSLContext
-) -> trio.abc.Listener[Any]:
-    return trio.SSLListener(listener, ssl_context, https_compatible=True)
 
 
 def _open_unix_listener(path: str) -> trio.SocketListener:

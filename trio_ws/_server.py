@@ -23,6 +23,7 @@ from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, start_heartbeat
 from ._http import Origins
 from ._listen import addresses_of, close_all, open_listeners
 from ._settings import Limits, Timeouts
+from ._tls import TLSStream
 from ._transport import underlying_socket
 from .instrumentation import HandlerCrashed, Hooks, log_record
 from .protocol.handshake import BadRequest, ServerHandshake
@@ -305,7 +306,7 @@ class Server:
         return None
 
     async def _shake_hands(self, stream: trio.abc.Stream, peer: str) -> _Opened | None:
-        if isinstance(stream, trio.SSLStream):
+        if isinstance(stream, TLSStream | trio.SSLStream):
             await stream.do_handshake()
         handshake = ServerHandshake(limits=self._options.limits)
         try:
