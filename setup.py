@@ -49,6 +49,9 @@ def _wanted() -> bool:
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         _explain("a free-threaded Python has no limited API")
         return False
+    if sys.implementation.name != "cpython":
+        _explain("it is written for CPython")
+        return False
     if not os.path.exists(SOURCE):
         _explain(f"{SOURCE} is not there")
         return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.sweeps import cancel_sweep, living_tasks
 from tests.test_connection import KEY, socket_streams
 from trio_ws._connection import Connection
 from trio_ws._poller import Poller, poller_of_this_run
+from trio_ws.instrumentation import PingReceived
 from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.protocol.machine import Machine
 from trio_ws.testing import open_pair
@@ -52,7 +55,7 @@ async def test_everything_that_is_ready_is_read_in_one_step() -> None:
     class Count(trio.abc.Instrument):
         def before_task_step(self, task: trio.lowlevel.Task) -> None:
             nonlocal steps
-            steps += task.name.endswith("Poller._task")
+            steps += task.name.endswith("Poller._read_sockets")
 
     count = Count()
     trio.lowlevel.add_instrument(count)
@@ -62,8 +65,8 @@ async def test_everything_that_is_ready_is_read_in_one_step() -> None:
     assert set(read) == set(readers[:3])
     assert steps == 1
     for reader in readers:
-        poller.discard(reader.here.fileno())
-        poller.discard(reader.here.fileno())
+        poller.discard(reader.here.fileno(), reader)
+        poller.discard(reader.here.fileno(), reader)
         reader.close()
 
 
@@ -75,7 +78,7 @@ async def test_what_another_one_ended_is_not_read() -> None:
         read.append(reader)
         for other in readers:
             if other is not reader:
-                poller.discard(other.here.fileno())
+                poller.discard(other.here.fileno(), other)
 
     readers = [Reader(poller, end_the_other) for _ in range(2)]
     for reader in readers:
@@ -85,7 +88,7 @@ async def test_what_another_one_ended_is_not_read() -> None:
     await trio.testing.wait_all_tasks_blocked()
     assert len(read) == 1
     for reader in readers:
-        poller.discard(reader.here.fileno())
+        poller.discard(reader.here.fileno(), reader)
         reader.close()
 
 
@@ -94,7 +97,7 @@ async def test_a_socket_that_was_closed_can_still_be_discarded() -> None:
     reader = Reader(poller, lambda _: None)
     descriptor = reader.here.fileno()
     reader.close()
-    poller.discard(descriptor)
+    poller.discard(descriptor, reader)
 
 
 async def test_there_is_one_for_each_run_and_it_is_no_task_of_anybodys() -> None:
@@ -103,7 +106,7 @@ async def test_there_is_one_for_each_run_and_it_is_no_task_of_anybodys() -> None
     assert poller_of_this_run() is poller
     reader = Reader(poller, lambda _: None)
     assert living_tasks() == tasks
-    poller.discard(reader.here.fileno())
+    poller.discard(reader.here.fileno(), reader)
     reader.close()
 
 
@@ -193,6 +196,167 @@ async def test_a_cut_ends_a_receiver_that_waits(abort_here: bool) -> None:
         await until_it_waits(server)
         (server if abort_here else client).abort()
         await server.wait_closed()
+
+
+async def test_the_number_of_a_closed_socket_may_be_anothers_by_now() -> None:
+    poller = Poller()
+    read: list[Reader] = []
+    stale = Reader(poller, read.append)
+    number = stale.here.fileno()
+    stale.close()
+    fresh = Reader(poller, read.append)
+    assert fresh.here.fileno() == number
+    poller.discard(number, stale)
+    fresh.there.send(b"x")
+    while not read:
+        await trio.testing.wait_all_tasks_blocked()
+    assert read == [fresh]
+    poller.discard(number, fresh)
+    fresh.close()
+
+
+async def test_without_a_descriptor_left_connections_read_by_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left() -> object:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("select.epoll", none_left)
+    async with conversation() as (client, server):
+        await client.send("a")
+        assert await server.receive() == "a"
+        assert server._polled_for is None
+
+
+async def test_what_cannot_be_registered_is_not_polled() -> None:
+    poller = Poller()
+    reader = Reader(poller, lambda _: None)
+    descriptor = reader.here.fileno()
+    # Registered already.
+    assert not poller.add(descriptor, reader)
+    poller.discard(descriptor, reader)
+    reader.close()
+
+
+def test_a_connection_may_outlive_the_poller() -> None:
+    """In a task of the system's that takes its time when the run ends."""
+    ended: list[trio_ws.CloseReason] = []
+
+    async def late() -> None:
+        async with open_pair(streams=await socket_streams()) as (client, server):
+            await client.send("a")
+            assert await server.receive() == "a"
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.lowlevel.checkpoint()
+                    await server.aclose()
+                    ended.append(await client.wait_closed())
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(late)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+
+    trio.run(main)
+    assert ended
+
+
+class Context:
+    """A hook that tells in which context it was called, and may fail in its own way."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.seen: list[str] = []
+        self._error = error
+
+    def __call__(self, event: object) -> None:
+        if isinstance(event, PingReceived):
+            self.seen.append(who.get())
+            if self._error is not None:
+                raise self._error
+
+
+who: ContextVar[str] = ContextVar("who", default="nobody")
+
+
+async def test_hooks_are_called_in_the_connections_context() -> None:
+    hook = Context()
+    who.set("me")
+    async with conversation(hooks=(hook,)) as (client, _):
+        await client.ping()
+    assert hook.seen == ["me"]
+
+
+async def test_an_exit_in_a_hook_is_the_connections_owners_and_not_the_end_of_everything() -> None:
+    with pytest.raises(SystemExit):
+        async with conversation(hooks=(Context(SystemExit(3)),)) as (client, server):
+            client.start_ping()
+            await server.wait_closed()
+
+
+class Aborts:
+    """A hook that aborts the connection, and then fails."""
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+
+    def __call__(self, event: object) -> None:
+        if isinstance(event, PingReceived) and self.connection is not None:
+            self.connection.abort()
+            raise SystemExit(3)
+
+
+async def test_an_error_after_the_end_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    hook = Aborts()
+    async with conversation(hooks=(hook,)) as (client, server):
+        hook.connection = server
+        client.start_ping()
+        await server.wait_closed()
+    assert "after its end" in caplog.text
+
+
+async def test_many_sends_to_many_connections_leave_others_their_turn() -> None:
+    async with AsyncExitStack() as stack:
+        pairs = [await stack.enter_async_context(conversation()) for _ in range(20)]
+        for client, server in pairs:
+            await client.send("a")
+            await server.receive()
+        task = trio.lowlevel.current_task()
+        for _, server in pairs:
+            server._turn_ends = 0.0
+        before = task._schedule_points
+        for _, server in pairs:
+            await server.send("b")
+        assert task._schedule_points - before == 20
+
+
+async def test_time_in_which_nothing_was_read_is_not_held_against_the_peer() -> None:
+    soon = trio_ws.Timeouts(assembly_timeout=0.05)
+    limits = trio_ws.Limits(inbox_messages=1)
+    large = bytes(400_000)
+    async with conversation(timeouts=soon, limits=limits) as (client, server):
+        async with trio.open_nursery() as nursery:
+            for message in ("a", "b", large):
+                nursery.start_soon(client.send, message)
+                await trio.testing.wait_all_tasks_blocked()
+            while server.reading_since is not None:
+                await trio.testing.wait_all_tasks_blocked()
+            # Longer than a message may make no progress; the handler is slow.
+            await trio.sleep(0.1)
+            received = [await server.receive() for _ in range(3)]
+    assert received == ["a", "b", large]
+
+
+async def test_what_came_while_this_process_stood_still_counts() -> None:
+    soon = trio_ws.Timeouts(assembly_timeout=0.05)
+    async with raw_conversation(timeouts=soon) as (peer, server):
+        frame = encode_frame(Opcode.TEXT, b"second", KEY)
+        await peer.send_all(frame[:-1])
+        while not server._against_time:
+            await trio.testing.wait_all_tasks_blocked()
+        await peer.send_all(frame[-1:])
+        time.sleep(0.06)  # noqa: ASYNC251  # that is the point
+        assert await server.receive() == "second"
 
 
 @asynccontextmanager

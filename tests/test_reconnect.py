@@ -7,7 +7,6 @@ import email.utils
 import errno
 import logging
 import math
-import os
 import random
 import socket
 import ssl
@@ -32,7 +31,7 @@ from trio_ws.instrumentation import (
 )
 
 from .network import URL, Network, echo, install
-from .sweeps import CancelAt, cancel_sweep, living_tasks
+from .sweeps import CancelAt, cancel_sweep, living_tasks, open_sockets
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -1172,14 +1171,14 @@ async def test_cancelling_within_resolving_and_tls_leaves_nothing() -> None:
 
         await trio.testing.wait_all_tasks_blocked()
         tasks = living_tasks()
-        descriptors = len(os.listdir("/dev/fd"))
+        descriptors = open_sockets()
 
         async def check(cancelled: bool) -> None:
             while living_tasks() > tasks:
                 # The server's side of what was cut off.
                 await trio.testing.wait_all_tasks_blocked(0.002)
             assert server.connections == ()
-            assert len(os.listdir("/dev/fd")) == descriptors
+            assert open_sockets() == descriptors
 
         assert await cancel_sweep(scenario, check, every_task=True) > 30
         nursery.cancel_scope.cancel()

@@ -72,14 +72,12 @@ class Connection(Lifetime):
                 return
             message = normalized(message)
         outbox = self._outbox
-        burst = outbox.burst
         if not (
             self._reason is None
             and outbox.size <= outbox.high_water
             and not self._fragmenting
-            and burst < _TURN_MESSAGES
-            # The first after a receive() goes without a look at the clock: that had one.
-            and (not burst or perf_counter() < self._turn_ends)
+            and outbox.burst < _TURN_MESSAGES
+            and perf_counter() < self._turn_ends
             and not is_cancelled()
         ):
             await self._wait_sendable()

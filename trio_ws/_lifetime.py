@@ -5,10 +5,11 @@ Two tasks serve a connection, in a nursery that belongs to whoever opened it::
     transport -> receive task -> machine -> inbox   -> receive()
     transport <- send task    <- outbox  <- machine <- send()
 
-The receive task lives as long as the connection. It alone completes a close, closes the
-transport, and sets ``_ended``; everybody else only begins a close and waits. The send task
-exists once the transport has made somebody wait (see `_outbox`). Sockets are read by a task for
-all connections (see `_poller`), until the receive task is needed: to wait for room, or to end.
+Sockets are read by a task for all connections (see `_poller`), in the receive task's stead and
+context, until that is needed: to wait for room, or to end. The receive task lives as long as the
+connection. It alone completes a close, closes the transport, and sets ``_ended``; everybody else
+only begins a close, or aborts, and waits. The send task exists once the transport has made
+somebody wait (see `_outbox`).
 
 How a connection ends:
 
@@ -21,6 +22,7 @@ How a connection ends:
 from __future__ import annotations
 
 import itertools
+import logging
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -44,6 +46,7 @@ from ._inbox import Inbox
 from ._outbox import Outbox, WriteStalled
 from ._pings import Pings
 from ._poller import poller_of_this_run
+from ._standstill import stood_still
 from ._transport import LARGE_READ_SIZE, READ_SIZE, make_transport
 from ._websocket import WebSocket
 from .instrumentation import (
@@ -78,6 +81,7 @@ _ABORTED: Final = CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
 _STALLED: Final = CloseReason(1006, "the peer stopped reading", ClosedBy.LOCAL, clean=False)
 _TOO_MANY_CONTROL_FRAMES: Final = Failure(1008, "too many control frames")
 
+_logger: Final = logging.getLogger("trio_ws")
 _ids: Final = itertools.count(1)
 
 
@@ -114,6 +118,7 @@ class Lifetime(WebSocket):
         "_opened_at",
         "_outbox",
         "_pings",
+        "_polled",
         "_polled_for",
         "_reading_since",
         "_reason",
@@ -163,6 +168,7 @@ class Lifetime(WebSocket):
         self._ended = False
         # The receive task, while it leaves the reading to the poller.
         self._polled_for: trio.lowlevel.Task | None = None
+        self._polled = -1
         # Whether the receive task waits no longer than a message under way may take.
         self._against_time = False
         self._end_waiters: trio.lowlevel.ParkingLot | None = None
@@ -378,15 +384,26 @@ class Lifetime(WebSocket):
         each takes as long as reading it. So the deadline may come without need.
         """
         timeout = self._timeouts.assembly_timeout
+        due = self._progress_at() + timeout
         self._against_time = True
-        with trio.CancelScope(deadline=self._last_received + timeout) as scope:
+        with trio.CancelScope(deadline=due) as scope:
             ending = await self._read()
         self._against_time = False
         if not scope.cancelled_caught:
             return ending
-        if self._machine.mid_message and self._last_received + timeout <= trio.current_time():
+        # What came meanwhile may lie unread because this process stood still, or was busy.
+        data = self._transport.read_now()
+        if data is not None:
+            return self._take_or_end(data)
+        if stood_still(due, timeout):
+            self._reading_since = trio.current_time()
+        if self._machine.mid_message and self._progress_at() + timeout <= trio.current_time():
             return Failure(1008, "unfinished message made no progress")
         return None
+
+    def _progress_at(self) -> float:
+        """Since when the peer can have made no progress that this side has seen."""
+        return max(self._last_received, self._reading_since or self._last_received)
 
     def _read(self) -> Awaitable[Close | Failure | None]:
         """Read until this task has something else to wait for, or the connection is to end.
@@ -399,26 +416,33 @@ class Lifetime(WebSocket):
           trio.ClosedResourceError: the transport was closed here.
         """
         descriptor = self._transport.descriptor
-        return self._read_stream() if descriptor is None else self._leave_to_poller(descriptor)
-
-    async def _read_stream(self) -> Close | Failure | None:
-        while True:
-            ending = self._take_or_end(await self._transport.receive())
-            if ending is not None or self._reading_must_stop():
-                return ending
-
-    def _leave_to_poller(self, descriptor: int) -> Awaitable[Close | Failure | None]:
-        """What is returned has to be awaited at once."""
+        if descriptor is None:
+            return self._read_by_itself()
         if descriptor < 0:
             raise trio.ClosedResourceError("the transport was closed here")
-        poller_of_this_run().add(descriptor, self)
+        if not poller_of_this_run().add(descriptor, self):
+            return self._read_by_itself()
+        self._polled = descriptor
         self._polled_for = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._polling_cancelled)  # noqa: ASYNC105
 
+    async def _read_by_itself(self) -> Close | Failure | None:
+        while True:
+            ending = self._take_or_end(await self._transport.receive())
+            may_be_polled = self._transport.descriptor is not None
+            if ending is not None or may_be_polled or self._reading_must_stop():
+                return ending
+
     def read_ready(self) -> None:
         """The poller says that there is something to read."""
+        if self._polled_for is not None:
+            # In the connection's own context, for the sake of hooks.
+            self._polled_for.context.run(self._read_ready)
+
+    def _read_ready(self) -> None:
         try:
             for _ in range(_READS_IN_A_ROW):
+                asked_for = self._transport.read_size
                 data = self._transport.read_now()
                 if data is None:
                     return
@@ -426,24 +450,26 @@ class Lifetime(WebSocket):
                 if ending is not None or self._reading_must_stop():
                     self._stop_polling(outcome.Value(ending))
                     return
-                if len(data) < READ_SIZE:
+                if len(data) < asked_for:
                     # There is no more, as yet.
                     return
-        except Exception as error:
-            # The receive task's to deal with.
+        except BaseException as error:
+            # The receive task's to deal with; here it would end everything.
             self._stop_polling(outcome.Error(error))
 
     def _stop_polling(self, result: outcome.Outcome[Close | Failure | None]) -> None:
         if self._polled_for is not None:
             task, self._polled_for = self._polled_for, None
-            assert self._transport.descriptor is not None
-            poller_of_this_run().discard(self._transport.descriptor)
+            poller_of_this_run().discard(self._polled, self)
             trio.lowlevel.reschedule(task, result)
+        elif isinstance(result, outcome.Error) and not isinstance(
+            result.error, trio.BrokenResourceError | trio.ClosedResourceError
+        ):
+            _logger.error("%s: after its end", self._id, exc_info=result.error)
 
     def _polling_cancelled(self, _: object) -> trio.lowlevel.Abort:
         self._polled_for = None
-        assert self._transport.descriptor is not None
-        poller_of_this_run().discard(self._transport.descriptor)
+        poller_of_this_run().discard(self._polled, self)
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _reading_must_stop(self) -> bool:

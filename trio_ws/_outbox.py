@@ -147,8 +147,7 @@ class Outbox:
             self._fail(error)
         else:
             if self.size:
-                self._partial = memoryview(frame)[len(frame) - self.size :]
-                self._wake_task()
+                self._leave_to_task(frame)
 
     def put_pieces(self, header: bytes, payload: bytes | memoryview) -> None:
         """As `put`, of a frame in two pieces, which are not joined where they go at once.
@@ -164,12 +163,13 @@ class Outbox:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._fail(error)
         else:
-            if self.size > len(payload):
-                self._partial = memoryview(header + payload)[-self.size :]
-                self._wake_task()
-            elif self.size:
-                self._partial = memoryview(payload)[-self.size :]
-                self._wake_task()
+            if self.size:
+                self._leave_to_task(header + payload if self.size > len(payload) else payload)
+
+    def _leave_to_task(self, frame: bytes | memoryview) -> None:
+        """The last `size` bytes of *frame* have still to be written."""
+        self._partial = memoryview(frame)[-self.size :]
+        self._wake_task()
 
     def put_soon(self, frame: bytes) -> None:
         """The same, where more frames are likely to follow before the scheduler's next turn.

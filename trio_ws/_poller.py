@@ -12,12 +12,15 @@ from __future__ import annotations
 import select
 import sys
 from contextlib import suppress
+from time import perf_counter
 from typing import Final, Protocol
 
 import trio
 
-#: How many sockets are read in one step; then everybody else has a turn.
+#: As many sockets are read in one step at most, and for as many seconds; then everybody else has
+#: a turn.
 _AT_ONCE: Final = 128
+_STEP_SECONDS: Final = 0.002
 #: Whether this system has what it takes; elsewhere each connection waits for itself.
 POLLABLE: Final = sys.platform == "linux"
 
@@ -26,7 +29,7 @@ class Reader(Protocol):
     """What a socket is read by."""
 
     def read_ready(self) -> None:
-        """The socket is readable. Reads once, or discards itself; never raises."""
+        """The socket is readable: read it, or have it discarded. Must not raise."""
 
 
 class Poller:
@@ -35,34 +38,56 @@ class Poller:
     __slots__ = ("_epoll", "_readers", "_started")
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll: select.epoll | None = None
         self._readers: dict[int, Reader] = {}
         self._started = False
 
-    def add(self, descriptor: int, reader: Reader) -> None:
-        """Have *reader* called whenever the socket is ready, until `discard`."""
-        self._epoll.register(descriptor, select.EPOLLIN)
-        self._readers[descriptor] = reader
+    def add(self, descriptor: int, reader: Reader) -> bool:
+        """Have *reader* called whenever the socket is ready, until `discard`.
+
+        False where that cannot be: there is no descriptor left for an epoll, or the run ends.
+        """
         if not self._started:
             self._started = True
-            trio.lowlevel.spawn_system_task(self._task)
+            with suppress(OSError):
+                self._epoll = select.epoll()
+                trio.lowlevel.spawn_system_task(self._read_sockets, self._epoll)
+        if self._epoll is None:
+            return False
+        try:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        except OSError:
+            return False
+        self._readers[descriptor] = reader
+        return True
 
-    def discard(self, descriptor: int) -> None:
+    def discard(self, descriptor: int, reader: Reader) -> None:
         """The opposite of `add`; to be called before the socket is closed. Idempotent."""
-        if self._readers.pop(descriptor, None) is not None:
+        # The number may belong to another socket by now.
+        if self._readers.get(descriptor) is reader:
+            del self._readers[descriptor]
             # Closing a socket unregisters it as well.
             with suppress(OSError):
-                self._epoll.unregister(descriptor)
+                if self._epoll is not None:
+                    self._epoll.unregister(descriptor)
 
-    async def _task(self) -> None:
-        with self._epoll:
+    async def _read_sockets(self, epoll: select.epoll) -> None:
+        try:
             while True:
-                await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for descriptor, _ in self._epoll.poll(0, _AT_ONCE):
+                await trio.lowlevel.wait_readable(epoll.fileno())
+                ends = perf_counter() + _STEP_SECONDS
+                for descriptor, _ in epoll.poll(0, _AT_ONCE):
                     # One that was read before may have ended another.
                     reader = self._readers.get(descriptor)
                     if reader is not None:
                         reader.read_ready()
+                    if perf_counter() > ends:
+                        # The rest will still be ready.
+                        break
+        finally:
+            # The run ends: who still reads does so by itself.
+            self._epoll = None
+            epoll.close()
 
 
 _pollers: Final[trio.lowlevel.RunVar[Poller]] = trio.lowlevel.RunVar("trio_ws._poller")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
 from .arguments import Arguments, announce, parsed
 
 
 async def echo(stream: trio.abc.Stream) -> None:
-    async for data in stream:
-        await stream.send_all(data)
+    # Over TLS, a peer that just goes is an error.
+    with suppress(trio.BrokenResourceError):
+        async for data in stream:
+            await stream.send_all(data)
 
 
 async def serve(arguments: Arguments) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -230,6 +231,13 @@ def test_the_utf8_of_a_text(text: str) -> None:
     assert bytes(in_c).decode().encode() == in_c
 
 
+def test_a_text_does_not_keep_its_utf8() -> None:
+    text = "\u00e4" * 100_000
+    size = sys.getsizeof(text)
+    assert len(c_part().encode_message(text, KEY)) == 2 + 8 + 4 + 200_000
+    assert sys.getsizeof(text) == size
+
+
 def test_a_view_of_what_is_no_text() -> None:
     with pytest.raises(UnicodeEncodeError):
         c_part().utf8_of("\ud800")
@@ -247,9 +255,11 @@ def test_the_c_part_refuses_wrong_arguments() -> None:
         (b"", 0, False, "1", []),
         ("text", 0, False, 1, []),
         (b"", 0, False, 1, ()),
+        (b"", "0", False, "1", []),
+        (b"", 0, False, 1 << 64, []),
     )
     for arguments in wrong:
-        with pytest.raises(TypeError):
+        with pytest.raises((TypeError, OverflowError)):
             take(*arguments)
     with pytest.raises(ValueError, match="position must not be negative"):
         take(b"", -1, False, 1, [])

@@ -133,7 +133,9 @@ append_unmasked(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     const Py_ssize_t before = PyByteArray_Size(args[0]);
     PyObject *result = NULL;
-    if (PyByteArray_Resize(args[0], before + data.len) == 0) {
+    if (data.len > PY_SSIZE_T_MAX - before) {
+        PyErr_NoMemory();
+    } else if (PyByteArray_Resize(args[0], before + data.len) == 0) {
         unsigned char *out = (unsigned char *)PyByteArray_AsString(args[0]) + before;
         result = unmask_to(out, &data, masked ? rotated : NULL);
     }
@@ -149,6 +151,10 @@ new_payload(PyObject *module, PyObject *size_number)
     Py_ssize_t size = PyLong_AsSsize_t(size_number);
     if (size == -1 && PyErr_Occurred())
         return NULL;
+    if (size < 0) {
+        PyErr_SetString(PyExc_ValueError, "a payload has no negative size");
+        return NULL;
+    }
     return PyBytes_FromStringAndSize(NULL, size);
 }
 
@@ -220,9 +226,13 @@ take_whole_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     Py_ssize_t position = PyLong_AsSsize_t(args[1]);
-    int masked = PyObject_IsTrue(args[2]);
-    long long max_size = PyLong_AsLongLong(args[3]);
-    if (PyErr_Occurred())
+    if (position == -1 && PyErr_Occurred())
+        return NULL;
+    const int masked = PyObject_IsTrue(args[2]);
+    if (masked < 0)
+        return NULL;
+    const long long max_size = PyLong_AsLongLong(args[3]);
+    if (max_size == -1 && PyErr_Occurred())
         return NULL;
     PyObject *messages = args[4];
     if (!PyList_Check(messages)) {
@@ -304,6 +314,31 @@ write_header(unsigned char *out, unsigned char first, Py_ssize_t size, const uns
     return at;
 }
 
+/* The UTF-8 of `text`; `held` is what it lives in, if it is not the text itself.
+ *
+ * Of ASCII it is the string's own memory, and nothing is copied. Of other texts CPython keeps it
+ * with the string once it was asked for, which is fine for short ones only. */
+static const char *
+utf8_data(PyObject *text, Py_ssize_t *size, PyObject **held)
+{
+    *held = NULL;
+    if (PyUnicode_GetLength(text) > SCRATCH) {
+        PyObject *ascii = PyObject_CallMethod(text, "isascii", NULL);
+        if (ascii == NULL)
+            return NULL;
+        const int is_ascii_text = PyObject_IsTrue(ascii);
+        Py_DECREF(ascii);
+        if (!is_ascii_text) {
+            char *data;
+            *held = PyUnicode_AsUTF8String(text);
+            if (*held == NULL || PyBytes_AsStringAndSize(*held, &data, size) < 0)
+                return NULL;
+            return data;
+        }
+    }
+    return PyUnicode_AsUTF8AndSize(text, size);
+}
+
 /* encode_message(message, key) -> bytes */
 static PyObject *
 encode_message(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -319,31 +354,31 @@ encode_message(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     const unsigned char *key = masked ? key_bytes : NULL;
 
-    const int text = PyUnicode_Check(args[0]);
+    PyObject *held = NULL;
     const char *payload;
     Py_ssize_t size;
+    const int text = PyUnicode_Check(args[0]);
     if (text) {
-        /* Of ASCII this is the string's own memory: nothing is copied. */
-        payload = PyUnicode_AsUTF8AndSize(args[0], &size);
-        if (payload == NULL)
-            return NULL;
+        payload = utf8_data(args[0], &size, &held);
     } else {
         char *bytes;
-        if (PyBytes_AsStringAndSize(args[0], &bytes, &size) < 0)
-            return NULL;
-        payload = bytes;
+        payload = PyBytes_AsStringAndSize(args[0], &bytes, &size) < 0 ? NULL : bytes;
     }
+    if (payload == NULL)
+        return NULL;
     unsigned char header[14];
     Py_ssize_t start = write_header(header, text ? TEXT_MESSAGE : BINARY_MESSAGE, size, key);
-    PyObject *frame = PyBytes_FromStringAndSize(NULL, start + size);
-    if (frame == NULL)
-        return NULL;
-    unsigned char *out = (unsigned char *)PyBytes_AsString(frame);
-    memcpy(out, header, (size_t)start);
-    if (key == NULL)
-        memcpy(out + start, payload, (size_t)size);
-    else
-        xor_mask(out + start, (const unsigned char *)payload, size, key);
+    PyObject *frame =
+        size > PY_SSIZE_T_MAX - start ? PyErr_NoMemory() : PyBytes_FromStringAndSize(NULL, start + size);
+    if (frame != NULL) {
+        unsigned char *out = (unsigned char *)PyBytes_AsString(frame);
+        memcpy(out, header, (size_t)start);
+        if (key == NULL)
+            memcpy(out + start, payload, (size_t)size);
+        else
+            xor_mask(out + start, (const unsigned char *)payload, size, key);
+    }
+    Py_XDECREF(held);
     return frame;
 }
 

@@ -50,14 +50,10 @@ from .frames import (
     take_whole_messages,
     utf8_of,
 )
-from .masking import (
-    SPEEDUPS,
-    MaskingKeys,
-    append_unmasked,
-    fill_payload,
-    new_payload,
-    unmasked,
-)
+from .masking import SPEEDUPS, MaskingKeys, append_unmasked, unmasked
+
+if SPEEDUPS:
+    from ._speedups import fill_payload, new_payload
 
 if TYPE_CHECKING:
     from .deflate import PerMessageDeflate
@@ -314,9 +310,10 @@ class Machine:
     def _new_assembly(self, header: FrameHeader) -> _Assembly:
         deflate = self._deflate if header.rsv1 else None
         whole = header.fin and deflate is None and not self.streaming
-        # Not more than it may have, whatever the header says; and no memory that is untouched
-        # takes any.
-        worthwhile = _LARGE <= header.length <= min(self._max_size, _LARGEST_AT_ONCE)
+        # Not more than it may have, whatever the header says. In C, what is not filled yet takes
+        # no memory; in Python it would.
+        largest = min(self._max_size, _LARGEST_AT_ONCE) if SPEEDUPS else 0
+        worthwhile = _LARGE <= header.length <= largest
         return _Assembly(
             text=header.opcode is Opcode.TEXT,
             deflate=deflate,
@@ -398,7 +395,8 @@ class Machine:
         if self.close_sent is not None or self._sending is not None:
             self._refuse_message()
         if isinstance(message, str):
-            payload = utf8_of(message)
+            # A view of other text would have the string keep its UTF-8 for good.
+            payload = utf8_of(message) if message.isascii() else message.encode()
             return encode_header(Opcode.TEXT, len(payload)), payload
         return encode_header(Opcode.BINARY, len(message)), message
 
@@ -554,12 +552,10 @@ class _Assembly:
 
     def take_part(self, *, final: bool) -> Part:
         """Hand out what is held; of a text, what makes whole characters."""
-        held: bytes | bytearray
-        if self._payload is None:
-            held = self._buffer
-        else:
-            # What is not full yet is copied: nobody may see the rest.
-            held = self._payload if self._filled == len(self._payload) else self._copy_filled()
+        held: bytes | bytearray = self._buffer
+        if self._payload is not None:
+            # Of what is not full yet nobody may see the rest.
+            held = self._payload if self._filled == len(self._payload) else self._filled_part()
             self._payload = None
         self._buffer = bytearray()
         if not self.text:
@@ -571,9 +567,9 @@ class _Assembly:
                 held, self._buffer = held[:split], bytearray(held[split:])
         return Part(held.decode(), final)
 
-    def _copy_filled(self) -> bytes:
+    def _filled_part(self) -> bytes:
         assert self._payload is not None
-        return bytes(memoryview(self._payload)[: self._filled])
+        return self._payload[: self._filled]
 
 
 def _inflate(deflate: PerMessageDeflate, piece: bytes, *, final: bool, limited: bool) -> bytes:

@@ -9,10 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Final, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -55,30 +52,14 @@ def append_unmasked_pure(buffer: bytearray, data: Buffer, key: bytes, offset: in
     return piece.isascii()
 
 
-def fill_payload_pure(
-    payload: bytearray, position: int, data: Buffer, key: bytes, offset: int
-) -> bool:
-    """Put *data* there, unmasked where the key is not empty; return whether that was all ASCII."""
-    piece = mask_pure(data, key, offset) if key else bytes(data)
-    payload[position : position + len(piece)] = piece
-    return piece.isascii()
-
-
-#: Makes what `fill_payload` fills: memory for a payload whose size is known, and that nobody else
-#: sees until it is full. In C it is the message's own, so that a binary one is never copied.
-new_payload: Callable[[int], bytes | bytearray]
-fill_payload: Callable[[Any, int, Buffer, bytes, int], bool]
-
 try:
     if os.environ.get("TRIO_WS_NO_SPEEDUPS"):
         raise ImportError("switched off by TRIO_WS_NO_SPEEDUPS")
     from ._speedups import append_unmasked as append_unmasked
-    from ._speedups import fill_payload, new_payload
     from ._speedups import mask as mask
 except ImportError:
     append_unmasked = append_unmasked_pure
     mask = mask_pure
-    new_payload, fill_payload = bytearray, fill_payload_pure
 
 #: Whether the C part is in use.
 SPEEDUPS: Final = mask is not mask_pure
