@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 MAX_CHECKPOINTS = 2_000
 
 
+_FOR_ALL = ("Poller._read_sockets", "_Watch._look")
+
+
 def living_tasks() -> int:
-    """How many tasks there are, but for the one that reads the sockets of all connections."""
+    """How many tasks there are, but for those that do something for all connections."""
     root = trio.lowlevel.current_root_task()
     assert root is not None
     tasks = [root]
     for task in tasks:
         for nursery in task.child_nurseries:
             tasks += nursery.child_tasks
-    return sum(not task.name.endswith("Poller._read_sockets") for task in tasks)
+    return sum(not task.name.endswith(_FOR_ALL) for task in tasks)
 
 
 def open_sockets() -> int:

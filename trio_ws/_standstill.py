@@ -78,27 +78,27 @@ class _Watch:
 
     def __init__(self) -> None:
         self._scopes: set[trio.CancelScope] = set()
-        self._looking = trio.CancelScope()
+        self._looks = False
 
     def add(self, scope: trio.CancelScope) -> None:
-        if not self._scopes:
-            self._looking = trio.CancelScope()
-            trio.lowlevel.spawn_system_task(self._look, self._looking)
         self._scopes.add(scope)
+        if not self._looks:
+            self._looks = True
+            trio.lowlevel.spawn_system_task(self._look)
 
     def remove(self, scope: trio.CancelScope) -> None:
         self._scopes.remove(scope)
-        if not self._scopes:
-            self._looking.cancel()
 
-    async def _look(self, looking: trio.CancelScope) -> None:
-        with looking:
-            while True:
-                before = seconds_asleep()
-                await trio.sleep(LOOK)
-                if seconds_asleep() - before > ASLEEP:
-                    for scope in self._scopes:
-                        scope.cancel()
+    async def _look(self) -> None:
+        # It goes on to its next look when there is nothing to wake any more: a heartbeat ends one
+        # wait and begins the next, and a task for each took a third of the time of a ping.
+        while self._scopes:
+            before = seconds_asleep()
+            await trio.sleep(LOOK)
+            if seconds_asleep() - before > ASLEEP:
+                for scope in self._scopes:
+                    scope.cancel()
+        self._looks = False
 
 
 #: Of each run of Trio.
