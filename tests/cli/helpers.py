@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_input
+from prompt_toolkit.output import create_output
 
 from trio_ws.cli import editing
 from trio_ws.cli.options.client import ClientOptions
@@ -16,6 +18,7 @@ from ..terminal import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
+    from contextlib import AbstractContextManager
 
     import pytest
 
@@ -64,11 +67,19 @@ def read_available(descriptor: int) -> bytes:
     return b"".join(pieces)
 
 
+def own_app_session() -> AbstractContextManager[object]:
+    """A session of prompt_toolkit's with the terminal that is standard input and output now.
+
+    Without being told, it would take those that an earlier test was the first to ask for.
+    """
+    return create_app_session(input=create_input(), output=create_output())
+
+
 @asynccontextmanager
 async def open_window(monkeypatch: pytest.MonkeyPatch, **size: int) -> AsyncGenerator[Window]:
     """A window that is this process's terminal."""
     async with Window.open(**size) as window:
-        with window.is_standard(monkeypatch), create_app_session():
+        with window.is_standard(monkeypatch), own_app_session():
             monkeypatch.setattr("sys.stderr", sys.stdout)
             monkeypatch.setattr(editing, "_STDOUT", window.theirs)
             yield window

@@ -19,6 +19,7 @@ from trio_ws.cli.editor import Editor
 from trio_ws.cli.exit_codes import ExitCode
 
 from ..terminal import ALT_ENTER, CTRL_C, CTRL_D, CTRL_R, ENTER, TAB, UP, Window
+from .helpers import own_app_session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -65,7 +66,7 @@ async def session(
 ) -> AsyncGenerator[Session]:
     """A session that has not begun."""
     async with Window.open(columns=columns) as window:
-        with window.is_standard(monkeypatch), create_app_session():
+        with window.is_standard(monkeypatch), own_app_session():
             editor = Editor(write or partial(write_all, window.theirs), **options)
             try:
                 yield Session(window, editor)
