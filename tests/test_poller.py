@@ -118,6 +118,11 @@ async def conversation(**options: Any) -> AsyncIterator[tuple[Connection, Connec
         yield client, server
 
 
+async def receive_fails(server: Connection, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        await server.receive()
+
+
 async def until_it_waits(server: Connection) -> None:
     while not (server._inbox.receiver_waits and server._polled_for):
         await trio.testing.wait_all_tasks_blocked()
@@ -151,12 +156,7 @@ async def test_an_error_while_reading_is_the_connections_own(
 
 async def test_a_close_here_ends_a_receiver_that_waits() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
-
-        async def receive() -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await server.receive()
-
-        nursery.start_soon(receive)
+        nursery.start_soon(receive_fails, server, trio.ClosedResourceError)
         await until_it_waits(server)
         await server.aclose(4000)
         assert server.close_reason is not None
@@ -166,12 +166,7 @@ async def test_a_close_here_ends_a_receiver_that_waits() -> None:
 
 async def test_a_close_there_ends_a_receiver_that_waits() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
-
-        async def receive() -> None:
-            with pytest.raises(trio_ws.ConnectionClosedOK):
-                await server.receive()
-
-        nursery.start_soon(receive)
+        nursery.start_soon(receive_fails, server, trio_ws.ConnectionClosedOK)
         await until_it_waits(server)
         await client.aclose()
         assert (await server.wait_closed()).clean
@@ -187,12 +182,7 @@ async def test_a_close_there_is_noticed_while_the_receiver_is_busy() -> None:
 async def test_a_cut_ends_a_receiver_that_waits(abort_here: bool) -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
         error = trio.ClosedResourceError if abort_here else trio_ws.ConnectionClosedError
-
-        async def receive() -> None:
-            with pytest.raises(error):
-                await server.receive()
-
-        nursery.start_soon(receive)
+        nursery.start_soon(receive_fails, server, error)
         await until_it_waits(server)
         (server if abort_here else client).abort()
         await server.wait_closed()
@@ -402,12 +392,7 @@ async def test_half_a_message_has_the_receive_task_look_at_the_clock() -> None:
 
 async def test_reading_can_be_stopped_while_the_receiver_waits() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
-
-        async def receive() -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await server.receive()
-
-        nursery.start_soon(receive)
+        nursery.start_soon(receive_fails, server, trio.ClosedResourceError)
         await until_it_waits(server)
         server.stop_reading()
         await client.send("dropped")
@@ -418,12 +403,7 @@ async def test_reading_can_be_stopped_while_the_receiver_waits() -> None:
 
 async def test_a_close_while_a_write_waits_and_a_receiver() -> None:
     async with conversation() as (client, server), trio.open_nursery() as nursery:
-
-        async def receive() -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await server.receive()
-
-        nursery.start_soon(receive)
+        nursery.start_soon(receive_fails, server, trio.ClosedResourceError)
         await until_it_waits(server)
         client.stop_reading()
         sent = 0
