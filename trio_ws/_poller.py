@@ -3,7 +3,7 @@
 A task that waits for its own socket takes two system calls and a dozen of Trio's functions for
 each read, and a second task has to run before the message is received. Here the sockets of a
 Trio run stay registered, and those that are ready are read one after the other in a single
-step: with a hundred connections that exchange small messages, a third of the time is spared. An
+step: with a hundred connections that exchange small messages, a quarter of the time is spared. An
 idle connection spares the coroutines that wait.
 """
 

@@ -91,7 +91,7 @@ class _Watch:
 
     async def _look(self) -> None:
         # It goes on to its next look when there is nothing to wake any more: a heartbeat ends one
-        # wait and begins the next, and a task for each took a third of the time of a ping.
+        # wait and begins the next, and each would start a task.
         while self._scopes:
             before = seconds_asleep()
             await trio.sleep(LOOK)
