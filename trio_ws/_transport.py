@@ -186,6 +186,11 @@ class _WrittenInline(Transport):
         if self._raw.fileno() < 0:
             raise trio.ClosedResourceError("the transport was closed here")
 
+    def _failure(self, error: OSError) -> trio.BrokenResourceError:
+        """What to raise for *error*, unless it came of closing the transport here."""
+        self._check_open()
+        return trio.BrokenResourceError(f"the transport failed: {error}")
+
 
 class SocketTransport(_WrittenInline):
     """A plain socket, read and written without a checkpoint where it is ready."""
@@ -216,8 +221,7 @@ class SocketTransport(_WrittenInline):
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
-            self._check_open()
-            raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+            raise self._failure(error) from error
 
     @property
     def descriptor(self) -> int | None:
@@ -238,8 +242,7 @@ class SocketTransport(_WrittenInline):
     def _nothing_written(self, error: OSError) -> int:
         if isinstance(error, BlockingIOError | InterruptedError):
             return 0
-        self._check_open()
-        raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+        raise self._failure(error) from error
 
     def _owner(self) -> trio.socket.SocketType | None:
         return self._socket
@@ -300,8 +303,7 @@ class TLSTransport(_WrittenInline):
             # peer that does not read. Key updates of TLS 1.3 are answered with the next write;
             # OpenSSL gives up where a second one comes while that write waits.
             if not filled:
-                self._check_open()
-                raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+                raise self._failure(error) from error
             count = 0
         if filled and not count:
             # The end, behind what it will be told after: until then the socket is to be readable.
@@ -326,8 +328,7 @@ class TLSTransport(_WrittenInline):
             pass
         except OSError as error:
             # Among them `ssl.SSLWantReadError`: a new handshake in the midst of TLS 1.2.
-            self._check_open()
-            raise trio.BrokenResourceError(f"the transport failed: {error}") from error
+            raise self._failure(error) from error
         return taken
 
     def _owner(self) -> ssl.SSLSocket:
