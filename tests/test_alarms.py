@@ -114,3 +114,53 @@ async def test_all_ring_when_the_machine_awakes(
     sleeper.asleep = 3600.0
     await trio.sleep(1)
     assert [bell.rang for bell in bells] == [[(11, True)]] * 2
+
+
+async def test_many_at_once_leave_others_their_turn(autojump_clock: MockClock) -> None:
+    bells = [Bell(1) for _ in range(200)]
+    rung: list[int] = []
+
+    class Count(trio.abc.Instrument):
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:
+            if task.name.endswith("_Alarms._task"):
+                rung.append(sum(bool(bell.rang) for bell in bells))
+
+    count = Count()
+    trio.lowlevel.add_instrument(count)
+    await trio.sleep(2)
+    trio.lowlevel.remove_instrument(count)
+    assert [number for number in rung if number] == [64, 128, 192, 200]
+
+
+class Ending(Bell):
+    """Cancels another when it rings."""
+
+    __slots__ = ("other",)
+
+    other: Bell
+
+    def ring(self, *, awoke: bool) -> None:
+        super().ring(awoke=awoke)
+        self.other.cancel()
+
+
+async def test_one_may_cancel_another(mock_clock: MockClock) -> None:
+    ending = Ending(1)
+    ending.other = Bell(1.5)
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(2)
+    await trio.testing.wait_all_tasks_blocked()
+    assert ending.rang == [(2, False)]
+    assert ending.other.rang == []
+
+
+async def test_one_that_is_set_again_as_the_machine_awakes_rings_at_its_time(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = Sleeper(monkeypatch)
+    bell = Bell(50, again=20)
+    await trio.sleep(10.5)
+    sleeper.asleep = 3600.0
+    await trio.sleep(21)
+    assert bell.rang == [(11, True), (31, False)]
+    bell.cancel()

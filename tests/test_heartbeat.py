@@ -13,6 +13,7 @@ import random
 import ssl
 import time
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,11 +34,13 @@ from trio_ws import (
     Timeouts,
     _heartbeat,
 )
+from trio_ws._connection import Connection
 from trio_ws.instrumentation import NO_HOOKS, HeartbeatLost, PingSent, PongReceived
 from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.testing import open_pair
 
 from .network import URL, Sleeper, echo, install
+from .sweeps import living_tasks
 from .test_docs import BLOCK, ROOT
 
 if TYPE_CHECKING:
@@ -539,6 +542,83 @@ async def test_server_and_client_alike(
         assert ws.latency is not None
 
 
+async def test_an_answered_ping_takes_no_task(autojump_clock: MockClock) -> None:
+    async with open_pair(heartbeat=SECOND) as (client, server):
+        await trio.sleep(1.01)
+        await trio.testing.wait_all_tasks_blocked()
+        busy = living_tasks()
+        await trio.sleep(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert living_tasks() == busy
+        assert client.latency is not None
+        assert server.latency is not None
+
+
+async def test_pings_of_many_share_a_wake_up(autojump_clock: MockClock) -> None:
+    drawn = itertools.chain([0.5, 0.504, 0.51], itertools.repeat(0.5))
+    policy = Heartbeat(interval=20, jitter=0, rng=lambda: next(drawn))
+    sent_at: list[float] = []
+
+    def note(record: object) -> None:
+        if isinstance(record, PingSent):
+            sent_at.append(trio.current_time())
+
+    async with open_pair(heartbeat=policy, hooks=[note]), open_pair(hooks=[note]) as (last, _):
+        async with trio.open_nursery() as nursery:
+            pulse = _heartbeat.start_heartbeat(nursery, last, policy, NO_HOOKS)
+            await trio.sleep(15)
+            assert pulse is not None
+            pulse.cancel()
+    assert sent_at == [10, 10, 10.125]
+
+
+@pytest.mark.parametrize("interval", [0.02, 1, 20, 1_000])
+def test_a_ping_is_hardly_early(interval: float) -> None:
+    grain = _heartbeat._grain(interval)
+    assert interval / 256 < grain <= interval / 128
+    assert math.frexp(grain)[0] == 0.5
+
+
+async def test_hooks_hear_of_pings_in_the_connections_context(autojump_clock: MockClock) -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    heard: list[str] = []
+
+    def note(record: object) -> None:
+        if isinstance(record, PingSent | HeartbeatLost):
+            heard.append(f"{type(record).__name__} {who.get()}")
+
+    here, there = trio.testing.memory_stream_pair()
+    mute = Valve(there)
+    mute.readable = trio.Event()
+    who.set("me")
+    async with open_pair(streams=(here, mute), hooks=[note], heartbeat=SECOND) as (client, _):
+        await client.wait_closed()
+        mute.readable.set()
+    assert set(heard) == {"PingSent me", "HeartbeatLost me"}
+
+
+async def test_a_policy_whose_numbers_run_out_costs_its_connection(
+    autojump_clock: MockClock,
+) -> None:
+    policy = Heartbeat(rng=[0.6, 0.5].pop)
+    async with open_pair(heartbeat=policy) as (_, server):
+        with pytest.raises(ConnectionClosedError, match="the heartbeat crashed"):
+            await server.receive()
+
+
+async def test_a_ping_that_cannot_be_started_costs_its_connection(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: Connection, payload: bytes | None = None) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Connection, "start_ping", fail)
+    async with open_pair(heartbeat=SECOND) as (client, _):
+        with pytest.raises(ConnectionClosedError, match="the heartbeat crashed"):
+            await client.receive()
+    assert "the heartbeat policy crashed" in caplog.text
+
+
 async def test_cancelled_it_forgets_its_ping(autojump_clock: MockClock) -> None:
     async with watched(None) as (client, _, valve):
         valve.readable = trio.Event()
@@ -755,6 +835,31 @@ async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
             await trio.sleep(100)
             assert client.close_reason is None
             nursery.cancel_scope.cancel()
+
+
+async def test_6_what_was_under_way_when_the_machine_slept_is_not_judged(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = Sleeper(monkeypatch)
+    policy = Heartbeat(interval=100, timeout=20, rng=lambda: 0.1)
+    records: list[object] = []
+    here, there = trio.testing.memory_stream_pair()
+    valve = Valve(there)
+    valve.readable = trio.Event()
+    async with open_pair(streams=(here, valve), hooks=[records.append], heartbeat=policy) as (
+        client,
+        server,
+    ):
+        await trio.sleep(10.1)
+        assert records.count(PingSent(id=client.id)) == 1
+        sleeper.asleep = 3_600
+        await trio.sleep(1.1)
+        assert records.count(PingSent(id=client.id)) == 2
+        valve.readable.set()
+        await trio.sleep(50)
+        assert client.close_reason is None
+        assert server.close_reason is None
+        assert client.statistics().pings_in_flight == 0
 
 
 async def test_6_life_from_before_the_sleep_is_none(

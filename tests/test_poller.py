@@ -38,6 +38,9 @@ class Reader:
         assert self.here.recv(1) == b"x"
         self._read(self)
 
+    def read_no_more(self) -> None:
+        self.close()
+
     def close(self) -> None:
         self.here.close()
         self.there.close()
@@ -124,7 +127,7 @@ async def receive_fails(server: Connection, error: type[Exception]) -> None:
 
 
 async def until_it_waits(server: Connection) -> None:
-    while not (server._inbox.receiver_waits and server._polled_for):
+    while not (server._inbox.receiver_waits and server._polled >= 0):
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -215,7 +218,7 @@ async def test_without_a_descriptor_left_connections_read_by_themselves(
     async with conversation() as (client, server):
         await client.send("a")
         assert await server.receive() == "a"
-        assert server._polled_for is None
+        assert server._polled < 0
 
 
 async def test_what_cannot_be_registered_is_not_polled() -> None:
@@ -446,3 +449,50 @@ async def test_cancel_sweep_over_round_trips() -> None:
         assert cancelled or answers == 3
 
     assert await cancel_sweep(scenario, check, every_task=True) > 20
+
+
+async def test_an_idle_connection_has_no_task() -> None:
+    before = living_tasks()
+    async with conversation() as (client, server):
+        await client.send("a")
+        assert await server.receive() == "a"
+        assert await client.ping() > 0
+        assert living_tasks() == before
+
+
+@pytest.mark.parametrize("message", ["small", bytes(1_000_000)])
+async def test_who_is_cancelled_may_have_a_last_word(message: str | bytes) -> None:
+    """Whether its connection has needed the receive task, or not."""
+    heard: list[str | bytes] = []
+
+    async def talk(server: Connection) -> None:
+        heard.append(await server.receive())
+        try:
+            await server.receive()
+        finally:
+            with trio.CancelScope(shield=True):
+                await server.send("last")
+
+    here, there = await socket_streams()
+    idle, _ = trio.testing.memory_stream_pair()
+    async with open_pair(streams=(here, idle)) as (client, other), trio.open_nursery() as nursery:
+        other.abort()
+
+        async def hold() -> None:
+            idle, _ = trio.testing.memory_stream_pair()
+            async with open_pair(streams=(idle, there)) as (unused, server):
+                unused.abort()
+                assert isinstance(server, Connection)
+                await talk(server)
+
+        nursery.start_soon(hold)
+        await client.send(message)
+        while not heard:
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            assert await client.receive() == "last"
+            with pytest.raises(trio_ws.ConnectionClosedOK, match="1001"):
+                await client.receive()
+    assert heard == [message]

@@ -17,6 +17,8 @@ from ._standstill import ASLEEP, AwakeUntil, seconds_asleep
 
 #: How many cancelled alarms are kept before they are looked for: looking takes as long as they do.
 _FEW: Final = 64
+#: As many ring in one step; then everybody else has a turn.
+_AT_ONCE: Final = 64
 
 
 class Alarm(ABC):
@@ -25,15 +27,16 @@ class Alarm(ABC):
     Attributes:
       due: when, on Trio's clock.
       is_set: whether it is going to ring.
+      cancelled: whether it never rings again.
     """
 
-    __slots__ = ("_cancelled", "due", "is_set")
+    __slots__ = ("cancelled", "due", "is_set")
 
     due: float
 
     def __init__(self) -> None:
         self.is_set = False
-        self._cancelled = False
+        self.cancelled = False
 
     def __lt__(self, other: Alarm) -> bool:
         return self.due < other.due
@@ -42,19 +45,19 @@ class Alarm(ABC):
     def ring(self, *, awoke: bool) -> None:
         """It is time, or the machine has been asleep. Never raises.
 
-        The alarm is set no more. It may be set again: where the machine *awoke*, not at once.
+        The alarm is set no more, and may be set again.
         """
 
     def set(self, due: float) -> None:
         """Ring at *due*; to be called when it is not set. Does nothing after `cancel`."""
-        if not self._cancelled:
+        if not self.cancelled:
             self.due = due
             self.is_set = True
             _alarms_of_this_run().add(self)
 
     def cancel(self) -> None:
         """Never ring again."""
-        self._cancelled = True
+        self.cancelled = True
         if self.is_set:
             self.is_set = False
             _alarms_of_this_run().one_was_cancelled()
@@ -97,18 +100,28 @@ class _Alarms:
             with self._sleep:
                 await trio.sleep_forever()
             self._sleep = None
-            self._ring(awoke=seconds_asleep() - asleep > ASLEEP)
+            await self._ring(awoke=seconds_asleep() - asleep > ASLEEP)
         self._started = False
 
-    def _ring(self, *, awoke: bool) -> None:
-        until = math.inf if awoke else trio.current_time()
+    async def _ring(self, *, awoke: bool) -> None:
+        for number, alarm in enumerate(self._taken(math.inf if awoke else trio.current_time()), 1):
+            # The one before may have cancelled it.
+            if not alarm.cancelled:
+                alarm.ring(awoke=awoke)
+            if number % _AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    def _taken(self, until: float) -> list[Alarm]:
+        """Those that are due by *until*, which are set no more."""
+        taken = []
         while self._heap and self._heap[0].due <= until:
             alarm = heapq.heappop(self._heap)
             if alarm.is_set:
                 alarm.is_set = False
-                alarm.ring(awoke=awoke)
+                taken.append(alarm)
             else:
                 self._cancelled -= 1
+        return taken
 
 
 _alarms: Final[trio.lowlevel.RunVar[_Alarms]] = trio.lowlevel.RunVar("trio_ws._alarms")

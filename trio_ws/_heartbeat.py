@@ -26,7 +26,7 @@ import math
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 
     from ._websocket import PendingPing, WebSocket
     from .instrumentation import Hooks
+
+#: Waking up takes longer than a ping, so pings that are due within this share of the interval
+#: leave together,
+_GRAIN: Final = 1 / 128
+#: and their pongs are looked for together: seconds within which most have come.
+_FIRST_LOOK: Final = 0.5
 
 _logger: Final = logging.getLogger("trio_ws.heartbeat")
 
@@ -87,10 +93,10 @@ class Heartbeat:
 
     async def run(self, ws: WebSocket) -> None:
         """See `HeartbeatPolicy.run`."""
-        await _follow(self._rhythm(ws))
+        await _follow(ws, self._rhythm(ws))
 
     def _rhythm(self, ws: WebSocket) -> _Rhythm:
-        return _Steady(self, ws)
+        return _Steady(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +122,7 @@ class IdleHeartbeat:
 
     async def run(self, ws: WebSocket) -> None:
         """See `HeartbeatPolicy.run`."""
-        await _follow(self._rhythm(ws))
+        await _follow(ws, self._rhythm(ws))
 
     def _rhythm(self, ws: WebSocket) -> _Rhythm:
         return _WhenIdle(self, ws)
@@ -152,50 +158,78 @@ class AdaptiveHeartbeat:
 
     async def run(self, ws: WebSocket) -> None:
         """See `HeartbeatPolicy.run`."""
-        await _follow(self._rhythm(ws))
+        await _follow(ws, self._rhythm(ws))
 
     def _rhythm(self, ws: WebSocket) -> _Rhythm:
-        return _Adapting(self, ws)
+        return _Adapting(self)
 
 
 class _Rhythm(ABC):
-    """When a policy of ours pings one connection, between the pings and without a task.
+    """When a policy of ours pings one connection, and how long it waits for life.
 
     Attributes:
+      interval: seconds between pings, about.
       due: when the next ping is to leave, as far as is known now.
+      timeout: seconds that the peer has to show life.
+      misses: pings in a row that it may let pass without.
     """
 
     __slots__ = ()
 
     @property
     @abstractmethod
+    def interval(self) -> float: ...
+
+    @property
+    @abstractmethod
     def due(self) -> float: ...
 
+    @property
     @abstractmethod
-    async def beat(self) -> None:
-        """Ping, and wait for a sign of life.
+    def timeout(self) -> float: ...
 
-        Raises:
-          HeartbeatTimeout: there was none.
-        """
+    @property
+    @abstractmethod
+    def misses(self) -> int: ...
+
+    @abstractmethod
+    def begin(self) -> None:
+        """A ping leaves."""
+
+    @abstractmethod
+    def end(self, round_trip: float | None) -> None:
+        """The peer is alive, or there is no telling; *round_trip* as `_probe` returns it."""
 
 
 class _Steady(_Rhythm):
-    __slots__ = ("_due", "_policy", "_ws")
+    __slots__ = ("_due", "_policy")
 
-    def __init__(self, policy: Heartbeat, ws: WebSocket) -> None:
+    def __init__(self, policy: Heartbeat) -> None:
         self._policy = policy
-        self._ws = ws
         self._due = trio.current_time() + policy.interval * policy.rng()
+
+    @property
+    def interval(self) -> float:
+        return self._policy.interval
 
     @property
     def due(self) -> float:
         return self._due
 
-    async def beat(self) -> None:
+    @property
+    def timeout(self) -> float:
+        return self._policy.timeout
+
+    @property
+    def misses(self) -> int:
+        return self._policy.misses
+
+    def begin(self) -> None:
         policy = self._policy
         self._due = trio.current_time() + _spread(policy.interval, policy.jitter, policy.rng)
-        await _probe(self._ws, policy.timeout, policy.misses)
+
+    def end(self, round_trip: float | None) -> None:
+        pass
 
 
 class _WhenIdle(_Rhythm):
@@ -213,35 +247,61 @@ class _WhenIdle(_Rhythm):
         return self._policy.idle * (1 - self._policy.jitter * self._policy.rng())
 
     @property
+    def interval(self) -> float:
+        return self._policy.idle
+
+    @property
     def due(self) -> float:
         last = min(self._ws.last_received, self._ws.last_sent)
         return max(self._not_before, last + self._idle)
 
-    async def beat(self) -> None:
+    @property
+    def timeout(self) -> float:
+        return self._policy.timeout
+
+    @property
+    def misses(self) -> int:
+        return self._policy.misses
+
+    def begin(self) -> None:
         # Where this side does not read, nothing is received, ping or no ping.
         self._not_before = trio.current_time() + self._idle
-        await _probe(self._ws, self._policy.timeout, self._policy.misses)
+
+    def end(self, round_trip: float | None) -> None:
         self._idle = self._chosen_idle()
 
 
 class _Adapting(_Rhythm):
-    __slots__ = ("_due", "_policy", "_smoothed", "_timeout", "_variation", "_ws")
+    __slots__ = ("_due", "_policy", "_smoothed", "_timeout", "_variation")
 
-    def __init__(self, policy: AdaptiveHeartbeat, ws: WebSocket) -> None:
+    def __init__(self, policy: AdaptiveHeartbeat) -> None:
         self._policy = policy
-        self._ws = ws
         self._smoothed = self._variation = 0.0
         self._timeout = policy.maximum
         self._due = trio.current_time() + policy.interval * policy.rng()
 
     @property
+    def interval(self) -> float:
+        return self._policy.interval
+
+    @property
     def due(self) -> float:
         return self._due
 
-    async def beat(self) -> None:
+    @property
+    def timeout(self) -> float:
+        return self._timeout
+
+    @property
+    def misses(self) -> int:
+        return self._policy.misses
+
+    def begin(self) -> None:
         policy = self._policy
         self._due = trio.current_time() + _spread(policy.interval, policy.jitter, policy.rng)
-        round_trip = await _probe(self._ws, self._timeout, policy.misses)
+
+    def end(self, round_trip: float | None) -> None:
+        policy = self._policy
         if round_trip is None:
             # Alive, yet slower than the estimate: look again from the safe side.
             self._timeout = policy.maximum
@@ -255,21 +315,23 @@ class _Adapting(_Rhythm):
         self._timeout = min(policy.maximum, max(policy.minimum, estimate))
 
 
-async def _follow(rhythm: _Rhythm) -> None:
+async def _follow(ws: WebSocket, rhythm: _Rhythm) -> None:
     while True:
         while (due := rhythm.due) > trio.current_time():
             if await _sleep_until(due):
                 break
-        await rhythm.beat()
+        rhythm.begin()
+        rhythm.end(await _probe(ws, rhythm.timeout, rhythm.misses))
 
 
 class Pulse(Alarm):
-    """Follows a rhythm beside a connection, with a task only while a ping is in flight.
+    """Follows a rhythm beside a connection, with a task only for a pong that does not come.
 
-    A task that sleeps would take 3 KiB more, which is a quarter of an idle connection.
+    A task that sleeps would take 3 KiB more, a third of an idle connection; one for each ping
+    takes six times the processor time of a ping without.
     """
 
-    __slots__ = ("_hooks", "_nursery", "_rhythm", "_ws")
+    __slots__ = ("_asleep", "_context", "_hooks", "_nursery", "_ping", "_rhythm", "_ws")
 
     def __init__(self, nursery: trio.Nursery, ws: WebSocket, rhythm: _Rhythm, hooks: Hooks) -> None:
         super().__init__()
@@ -277,21 +339,63 @@ class Pulse(Alarm):
         self._ws = ws
         self._rhythm = rhythm
         self._hooks = hooks
-        self.set(rhythm.due)
+        # The connection's own, for the sake of hooks.
+        self._context = trio.lowlevel.current_task().context
+        # What is in flight, and `seconds_asleep` when it left.
+        self._ping: PendingPing | None = None
+        self._asleep = 0.0
+        self._set()
 
     def ring(self, *, awoke: bool) -> None:
         if self._ws.close_reason is not None:
             return
-        due = self._rhythm.due
-        if due > trio.current_time() and not awoke:
-            self.set(due)
-        else:
-            self._nursery.start_soon(self._beat)
+        try:
+            self._context.run(self._ring, awoke=awoke)
+        except Exception as error:
+            # What to do about it is said in one place.
+            self._nursery.start_soon(_heed, self._ws, partial(_raise, error), self._hooks)
 
-    async def _beat(self) -> None:
-        await _heed(self._ws, self._rhythm.beat, self._hooks)
+    def _ring(self, *, awoke: bool) -> None:
+        rhythm, ping = self._rhythm, self._ping
+        due, now = rhythm.due, trio.current_time()
+        if ping is not None:
+            self._ping = None
+            if awoke or ping.round_trip is None:
+                self._nursery.start_soon(self._watch, ping)
+                return
+            ping.forget()
+            rhythm.end(ping.round_trip)
+            self._set()
+        elif due - now > _grain(rhythm.interval) and not awoke:
+            self._set()
+        else:
+            self._beat(now)
+
+    def _set(self) -> None:
+        """Ring when the next ping is due, or a little earlier together with others'."""
+        grain = _grain(self._rhythm.interval)
+        self.set(self._rhythm.due // grain * grain)
+
+    def _beat(self, now: float) -> None:
+        rhythm = self._rhythm
+        rhythm.begin()
+        self._asleep = seconds_asleep()
+        self._ping = self._ws.start_ping()
+        look = (now + 2 * _FIRST_LOOK) // _FIRST_LOOK * _FIRST_LOOK
+        self.set(min(look, now + rhythm.timeout, rhythm.due))
+
+    async def _watch(self, ping: PendingPing) -> None:
+        await _heed(self._ws, partial(self._wait_for_life, ping), self._hooks)
         if self._ws.close_reason is None:
-            self.set(self._rhythm.due)
+            self._set()
+
+    async def _wait_for_life(self, ping: PendingPing) -> None:
+        rhythm, sent = self._rhythm, (ping, self._asleep)
+        rhythm.end(await _probe(self._ws, rhythm.timeout, rhythm.misses, sent))
+
+
+async def _raise(error: Exception) -> None:
+    raise error
 
 
 def start_heartbeat(
@@ -367,8 +471,15 @@ class _Outcome(enum.Enum):
     """The machine slept meanwhile: whatever came of that ping, a new one tells more."""
 
 
-async def _probe(ws: WebSocket, timeout: float, misses: int) -> float | None:
+async def _probe(
+    ws: WebSocket,
+    timeout: float,
+    misses: int,
+    sent: tuple[PendingPing, float] | None = None,
+) -> float | None:
     """Ping until the peer shows life, or has missed *misses* pings.
+
+    The first ping may have left already: *sent* is it, with `seconds_asleep` at that time.
 
     Returns the round trip; ``None`` where nothing can be said, or for a sign of life other than
     the pong.
@@ -378,9 +489,10 @@ async def _probe(ws: WebSocket, timeout: float, misses: int) -> float | None:
     """
     missed = 0
     while missed < misses:
-        ping = ws.start_ping()
+        ping, asleep = sent or (ws.start_ping(), seconds_asleep())
+        sent = None
         try:
-            outcome = await _outcome(ws, ping, timeout)
+            outcome = await _outcome(ws, ping, asleep, timeout)
         finally:
             ping.forget()
         if outcome in (_Outcome.ALIVE, _Outcome.UNREAD):
@@ -391,11 +503,13 @@ async def _probe(ws: WebSocket, timeout: float, misses: int) -> float | None:
     raise HeartbeatTimeout(CloseReason(1011, text, ClosedBy.LOCAL, clean=False))
 
 
-async def _outcome(ws: WebSocket, ping: PendingPing, timeout: float) -> _Outcome:
-    """Wait for the pong, or for *timeout* seconds of silence that count."""
-    asleep = seconds_asleep()
+async def _outcome(ws: WebSocket, ping: PendingPing, asleep: float, timeout: float) -> _Outcome:
+    """Wait for the pong, or for *timeout* seconds of silence that count.
+
+    *asleep* is `seconds_asleep` when the ping left.
+    """
     forgiven = -math.inf
-    while True:
+    while seconds_asleep() - asleep <= ASLEEP:
         deadline = max(_silent_since(ws, ping), forgiven) + timeout
         with AwakeUntil(deadline):
             await ping.wait()
@@ -403,7 +517,7 @@ async def _outcome(ws: WebSocket, ping: PendingPing, timeout: float) -> _Outcome
             # What has arrived is read before it is judged.
             await last_turns()
         if seconds_asleep() - asleep > ASLEEP:
-            return _Outcome.ASLEEP
+            break
         if ping.round_trip is not None:
             return _Outcome.ALIVE
         now = trio.current_time()
@@ -418,6 +532,7 @@ async def _outcome(ws: WebSocket, ping: PendingPing, timeout: float) -> _Outcome
             forgiven = now
         elif now >= _silent_since(ws, ping) + timeout:
             return _Outcome.SILENT
+    return _Outcome.ASLEEP
 
 
 def _silent_since(ws: WebSocket, ping: PendingPing) -> float:
@@ -437,6 +552,12 @@ async def _sleep_until(due: float) -> bool:
             return True
         if trio.current_time() >= due:
             return False
+
+
+@lru_cache
+def _grain(interval: float) -> float:
+    """Seconds by which a ping may leave early: a power of two, of which others are multiples."""
+    return math.ldexp(0.5, math.frexp(interval * _GRAIN)[1])
 
 
 def _spread(seconds: float, jitter: float, rng: Callable[[], float]) -> float:

@@ -5,11 +5,12 @@ Two tasks serve a connection, in a nursery that belongs to whoever opened it::
     transport -> receive task -> machine -> inbox   -> receive()
     transport <- send task    <- outbox  <- machine <- send()
 
-Sockets are read by a task for all connections (see `_poller`), in the receive task's stead and
-context, until that is needed: to wait for room, or to end. The receive task lives as long as the
-connection. It alone completes a close, closes the transport, and sets ``_ended``; everybody else
-only begins a close, or aborts, and waits. The send task exists once the transport has made
-somebody wait (see `_outbox`).
+Each is started when it is first needed, and stays: an idle connection over a socket has neither.
+Sockets are read by a task for all connections (see `_poller`), in the receive task's stead, until
+that has to wait: for room, for the rest of a message, for the end. The receive task alone
+completes a close, closes the transport, and sets ``_ended``; everybody else only begins a close,
+or aborts, and waits. The send task is needed once the transport makes somebody wait (see
+`_outbox`).
 
 How a connection ends:
 
@@ -26,7 +27,7 @@ import logging
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import outcome
 import trio
@@ -81,6 +82,8 @@ _ABORTED: Final = CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
 _STALLED: Final = CloseReason(1006, "the peer stopped reading", ClosedBy.LOCAL, clean=False)
 _TOO_MANY_CONTROL_FRAMES: Final = Failure(1008, "too many control frames")
 
+_END_OF_TRANSPORT: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
 _logger: Final = logging.getLogger("trio_ws")
 _ids: Final = itertools.count(1)
 
@@ -99,8 +102,10 @@ class Lifetime(WebSocket):
     """
 
     __slots__ = (
+        "_afterwards",
         "_against_time",
         "_bytes_received",
+        "_context",
         "_control_allowance",
         "_end_waiters",
         "_ended",
@@ -153,6 +158,7 @@ class Lifetime(WebSocket):
         self._traffic_hooks = hooks if hooks.traffic else None
         self._transport = make_transport(stream)
         self._nursery: trio.Nursery | None = None
+        self._afterwards: Callable[[Any, trio.Nursery], Awaitable[None]] | None = None
         self._inbox = Inbox(limits)
         self._outbox = Outbox(
             self._transport,
@@ -166,9 +172,10 @@ class Lifetime(WebSocket):
         # Makes of the reason what callers are told; None: this side closed.
         self._error: Callable[[CloseReason], ConnectionClosed] | None = None
         self._ended = False
-        # The receive task, while it leaves the reading to the poller.
-        self._polled_for: trio.lowlevel.Task | None = None
+        # The descriptor while the poller does the reading, else -1; and the receive task while it
+        # waits for that, where there is one.
         self._polled = -1
+        self._polled_for: trio.lowlevel.Task | None = None
         # Whether the receive task waits no longer than a message under way may take.
         self._against_time = False
         self._end_waiters: trio.lowlevel.ParkingLot | None = None
@@ -192,16 +199,19 @@ class Lifetime(WebSocket):
         preamble: bytes = b"",
         afterwards: Callable[[Self, trio.Nursery], Awaitable[None]] | None = None,
     ) -> None:
-        """Start the receive task in *nursery*.
+        """Start to read.
 
         Args:
-          nursery: where the connection's tasks live, until it has ended.
+          nursery: where the connection's tasks live, until it has ended. Before it is left, the
+            connection is to be closed, or `abandon` called.
           leftover: what had arrived behind the opening handshake.
           preamble: what is to be sent before anything else.
           afterwards: what the receive task goes on with once the transport is closed, called
             with the connection and *nursery*; sparing a task per connection spares 2 KiB each.
         """
         self._nursery = nursery
+        self._afterwards = afterwards
+        self._context = trio.lowlevel.current_task().context
         if preamble:
             # Before a hook is told, which may close the connection at once.
             self._outbox.put(preamble)
@@ -214,7 +224,19 @@ class Lifetime(WebSocket):
                     remote_address=self.remote_address,
                 )
             )
-        nursery.start_soon(self._receive_task, leftover, afterwards)
+        if leftover:
+            nursery.start_soon(self._receive_task, outcome.capture(self._take, leftover))
+        elif not self._poll():
+            nursery.start_soon(self._receive_task, outcome.Value(None))
+
+    def abandon(self) -> None:
+        """End the connection as its nursery is left, where nobody else does.
+
+        It goes as if the receive task, which may not have been needed yet, were cancelled.
+        """
+        if self._polled >= 0 and self._polled_for is None:
+            self._begin_close(1001, "", error=ConnectionClosedError)
+            self._abort_transport()
 
     # Closing
 
@@ -336,28 +358,28 @@ class Lifetime(WebSocket):
 
     # The receive task
 
-    async def _receive_task(
-        self,
-        data: Buffer,
-        afterwards: Callable[[Self, trio.Nursery], Awaitable[None]] | None,
-    ) -> None:
+    async def _receive_task(self, so_far: outcome.Outcome[Close | Failure | None]) -> None:
+        left_open = False
         try:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._receive_until_end(data)
+            with suppress(*_END_OF_TRANSPORT):
+                await self._receive_until_end(so_far.unwrap())
         except trio.Cancelled:
-            # Whoever holds the connection is cancelled as well, perhaps only after this task.
-            self._begin_close(1001, "", error=ConnectionClosedError)
+            # Whoever holds the connection is cancelled as well, and will end it. Until then it
+            # can be used in a shielded block, as where this task was not needed yet.
+            left_open = self._reason is None and not self._reading_must_stop() and self._poll()
+            if not left_open:
+                self._begin_close(1001, "", error=ConnectionClosedError)
             raise
         finally:
-            self._settle(_CUT, ConnectionClosedError)
-            self._outbox.discard()
-            await self._close_transport()
-        if afterwards is not None:
+            if not left_open:
+                self._settle(_CUT, ConnectionClosedError)
+                self._outbox.discard()
+                await self._close_transport()
+        if self._afterwards is not None:
             assert self._nursery is not None
-            await afterwards(self, self._nursery)
+            await self._afterwards(self, self._nursery)
 
-    async def _receive_until_end(self, data: Buffer) -> None:
-        ending = self._take(data) if data else None
+    async def _receive_until_end(self, ending: Close | Failure | None) -> None:
         while ending is None:
             if not self._inbox.has_room(self._machine.held_bytes):
                 await self._pause_reading()
@@ -408,21 +430,11 @@ class Lifetime(WebSocket):
     def _read(self) -> Awaitable[Close | Failure | None]:
         """Read until this task has something else to wait for, or the connection is to end.
 
-        Here and below, a coroutine is handed on rather than awaited: each that stands by for
-        as long as the connection is idle takes 220 bytes.
-
-        Raises:
-          trio.BrokenResourceError: the peer has gone, with or without a word.
-          trio.ClosedResourceError: the transport was closed here.
+        Raises as `Transport.receive`, and `trio.BrokenResourceError` when the peer has gone. A
+        coroutine is handed on rather than awaited: each that stands by takes 220 bytes.
         """
-        descriptor = self._transport.descriptor
-        if descriptor is None:
+        if not self._poll():
             return self._read_by_itself()
-        if descriptor < 0:
-            raise trio.ClosedResourceError("the transport was closed here")
-        if not poller_of_this_run().add(descriptor, self):
-            return self._read_by_itself()
-        self._polled = descriptor
         self._polled_for = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._polling_cancelled)  # noqa: ASYNC105
 
@@ -433,11 +445,23 @@ class Lifetime(WebSocket):
             if ending is not None or may_be_polled or self._reading_must_stop():
                 return ending
 
+    def _poll(self) -> bool:
+        """Have the poller do the reading, where it can."""
+        descriptor = self._transport.descriptor
+        if descriptor is None or descriptor < 0 or not poller_of_this_run().add(descriptor, self):
+            return False
+        self._polled = descriptor
+        return True
+
     def read_ready(self) -> None:
         """The poller says that there is something to read."""
-        if self._polled_for is not None:
+        if self._polled >= 0:
             # In the connection's own context, for the sake of hooks.
-            self._polled_for.context.run(self._read_ready)
+            self._context.run(self._read_ready)
+
+    def read_no_more(self) -> None:
+        """The poller has come to its end: what is still to be read, this reads by itself."""
+        self._stop_polling(outcome.Value(None))
 
     def _read_ready(self) -> None:
         try:
@@ -458,18 +482,25 @@ class Lifetime(WebSocket):
             self._stop_polling(outcome.Error(error))
 
     def _stop_polling(self, result: outcome.Outcome[Close | Failure | None]) -> None:
-        if self._polled_for is not None:
-            task, self._polled_for = self._polled_for, None
-            poller_of_this_run().discard(self._polled, self)
+        """Have the receive task go on with *result*, if it left the reading to the poller."""
+        if self._polled < 0:
+            if isinstance(result, outcome.Error) and not isinstance(
+                result.error, _END_OF_TRANSPORT
+            ):
+                _logger.error("%s: after its end", self._id, exc_info=result.error)
+            return
+        poller_of_this_run().discard(self._polled, self)
+        self._polled = -1
+        task, self._polled_for = self._polled_for, None
+        if task is not None:
             trio.lowlevel.reschedule(task, result)
-        elif isinstance(result, outcome.Error) and not isinstance(
-            result.error, trio.BrokenResourceError | trio.ClosedResourceError
-        ):
-            _logger.error("%s: after its end", self._id, exc_info=result.error)
+        else:
+            self._context.copy().run(self._start_task, self._receive_task, result)
 
     def _polling_cancelled(self, _: object) -> trio.lowlevel.Abort:
-        self._polled_for = None
         poller_of_this_run().discard(self._polled, self)
+        self._polled = -1
+        self._polled_for = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _reading_must_stop(self) -> bool:

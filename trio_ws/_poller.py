@@ -31,6 +31,9 @@ class Reader(Protocol):
     def read_ready(self) -> None:
         """The socket is readable: read it, or have it discarded. Must not raise."""
 
+    def read_no_more(self) -> None:
+        """The run ends, and nobody will say when the socket is readable. Must not raise."""
+
 
 class Poller:
     """The sockets of one Trio run that are to be read whenever they are ready."""
@@ -85,9 +88,11 @@ class Poller:
                         # The rest will still be ready.
                         break
         finally:
-            # The run ends: who still reads does so by itself.
             self._epoll = None
             epoll.close()
+            for reader in list(self._readers.values()):
+                reader.read_no_more()
+            self._readers.clear()
 
 
 _pollers: Final[trio.lowlevel.RunVar[Poller]] = trio.lowlevel.RunVar("trio_ws._poller")

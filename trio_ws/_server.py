@@ -415,6 +415,7 @@ class Server:
             finally:
                 if heartbeat is not None:
                     heartbeat.cancel()
+                connection.abandon()
             nursery.cancel_scope.cancel()
 
     async def _handler_raised(self, connection: Connection, error: Exception) -> int:
