@@ -27,7 +27,7 @@ import logging
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import outcome
 import trio
@@ -48,7 +48,7 @@ from ._outbox import Outbox, WriteStalled
 from ._pings import Pings
 from ._poller import poller_of_this_run
 from ._standstill import stood_still
-from ._transport import LARGE_READ_SIZE, READ_SIZE, make_transport
+from ._transport import READ_SIZE, make_transport
 from ._websocket import WebSocket
 from .instrumentation import (
     NO_HOOKS,
@@ -71,9 +71,9 @@ if TYPE_CHECKING:
     from .protocol.machine import Event, Ping
     from .protocol.masking import Buffer
 
-#: A full read that brought no more messages than this is followed by larger ones. Not where
-#: messages are small: a read of 256 KiB could put 40,000 of them into an inbox of 64.
-_LARGE_READ_MESSAGES: Final = 64
+    #: What ends a connection, where it is to end.
+    Ending: TypeAlias = Close | Failure | None
+
 #: As many full reads go without a wait in between, before the other connections have their turn.
 _READS_IN_A_ROW: Final = 4
 
@@ -358,7 +358,7 @@ class Lifetime(WebSocket):
 
     # The receive task
 
-    async def _receive_task(self, so_far: outcome.Outcome[Close | Failure | None]) -> None:
+    async def _receive_task(self, so_far: outcome.Outcome[Ending]) -> None:
         left_open = False
         try:
             with suppress(*_END_OF_TRANSPORT):
@@ -379,7 +379,7 @@ class Lifetime(WebSocket):
             assert self._nursery is not None
             await self._afterwards(self, self._nursery)
 
-    async def _receive_until_end(self, ending: Close | Failure | None) -> None:
+    async def _receive_until_end(self, ending: Ending) -> None:
         while ending is None:
             if not self._inbox.has_room(self._machine.held_bytes):
                 await self._pause_reading()
@@ -399,7 +399,7 @@ class Lifetime(WebSocket):
         self._reading_since = trio.current_time()
         self._control_allowance.reading_resumed(paused_at)
 
-    async def _read_against_time(self) -> Close | Failure | None:
+    async def _read_against_time(self) -> Ending:
         """Read while a message is under way, which must make progress.
 
         Goes on when there is none any more: soon there may be one again, and a cancel scope for
@@ -427,7 +427,7 @@ class Lifetime(WebSocket):
         """Since when the peer can have made no progress that this side has seen."""
         return max(self._last_received, self._reading_since or self._last_received)
 
-    def _read(self) -> Awaitable[Close | Failure | None]:
+    def _read(self) -> Awaitable[Ending]:
         """Read until this task has something else to wait for, or the connection is to end.
 
         Raises as `Transport.receive`, and `trio.BrokenResourceError` when the peer has gone. A
@@ -438,7 +438,7 @@ class Lifetime(WebSocket):
         self._polled_for = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._polling_cancelled)  # noqa: ASYNC105
 
-    async def _read_by_itself(self) -> Close | Failure | None:
+    async def _read_by_itself(self) -> Ending:
         while True:
             ending = self._take_or_end(await self._transport.receive())
             may_be_polled = self._transport.descriptor is not None
@@ -481,7 +481,7 @@ class Lifetime(WebSocket):
             # The receive task's to deal with; here it would end everything.
             self._stop_polling(outcome.Error(error))
 
-    def _stop_polling(self, result: outcome.Outcome[Close | Failure | None]) -> None:
+    def _stop_polling(self, result: outcome.Outcome[Ending]) -> None:
         """Have the receive task go on with *result*, if it left the reading to the poller."""
         if self._polled < 0:
             if isinstance(result, outcome.Error) and not isinstance(
@@ -511,7 +511,7 @@ class Lifetime(WebSocket):
             or not self._inbox.has_room(machine.held_bytes)
         )
 
-    def _take_or_end(self, data: Buffer) -> Close | Failure | None:
+    def _take_or_end(self, data: Buffer) -> Ending:
         if not data:
             raise trio.BrokenResourceError("the peer has gone")
         return self._take(data)
@@ -520,7 +520,7 @@ class Lifetime(WebSocket):
         self._stop_polling(outcome.Error(trio.ClosedResourceError("the transport was closed here")))
         self._transport.abort()
 
-    def _take(self, data: Buffer) -> Close | Failure | None:
+    def _take(self, data: Buffer) -> Ending:
         """Put what *data* brings where it belongs; return what ends the connection, if anything."""
         if self._inbox.stopped and not self._inbox.ended:
             self._held_back = bytes(data)
@@ -529,10 +529,10 @@ class Lifetime(WebSocket):
         self._last_received = trio.current_time()
         before = self._messages_received
         messages: list[str | bytes | Part] = []
-        ending: Close | Failure | None = None
+        ending: Ending = None
         events = self._machine.receive_data(data)
         if len(data) >= READ_SIZE:
-            self._choose_read_size(len(events))
+            self._transport.choose_read_size(len(events), self._limits.inbox_bytes)
         if self._machine.messages_only:
             messages = events  # type: ignore[assignment]  # it says so
             self._messages_received += len(events)
@@ -545,14 +545,7 @@ class Lifetime(WebSocket):
             self._inbox.put(messages)
         return ending
 
-    def _choose_read_size(self, messages: int) -> None:
-        """Read more at once where that brings few messages, and the inbox may hold them."""
-        large = messages <= _LARGE_READ_MESSAGES and self._limits.inbox_bytes >= LARGE_READ_SIZE
-        self._transport.read_size = LARGE_READ_SIZE if large else READ_SIZE
-
-    def _sort(
-        self, events: list[Event], messages: list[str | bytes | Part]
-    ) -> Close | Failure | None:
+    def _sort(self, events: list[Event], messages: list[str | bytes | Part]) -> Ending:
         """Append to *messages* what is for the inbox; return what ends the connection, if any."""
         for event in events:
             if isinstance(event, str | bytes):
