@@ -25,7 +25,7 @@ help:
 	@echo "make bench        compare the speed with other libraries (ARGS=--quick for a look)"
 	@echo "make instructions count instructions per message, to find what got slower (needs valgrind)"
 	@echo "make interop      (to come) talk to other people's software"
-	@echo "make docs         (to come) build the manual"
+	@echo "make docs         build the manual: build/docs/index.html"
 	@echo "make clean        remove what the other targets made"
 
 $(VENV)/.python:
@@ -45,6 +45,10 @@ $(VENV)/.installed-dev: $(VENV)/.python $(SOURCES)
 $(VENV)/.installed-bench: $(VENV)/.python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
+$(VENV)/.installed-docs: $(VENV)/.python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@ $(VENV)/.installed
 
 # One of those compared runs on Node. Where there is none, or no way to npm, it is left out.
 $(NODE_PEER)/node_modules/.installed: $(NODE_PEER)/package.json
@@ -79,7 +83,13 @@ instructions: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench $(NODE_PEER)/node_modules/.installed
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-interop docs:
+# Warnings are errors, and so is every name in a docstring that leads nowhere.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --builder html --nitpicky --fail-on-warning --keep-going --quiet \
+	  --doctree-dir build/doctrees $(ARGS) docs build/docs
+	@echo "build/docs/index.html"
+
+interop:
 	@echo "make $@: nothing to run yet; this part of the project has still to be written" >&2; exit 1
 
 clean:

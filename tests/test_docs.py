@@ -103,7 +103,7 @@ def test_the_commands_exist() -> None:
 
 
 def test_the_table_of_limits_names_every_field_and_its_default() -> None:
-    page = (ROOT / "docs" / "limits.md").read_text()
+    page = (ROOT / "docs" / "reference" / "limits.md").read_text()
     for settings in (trio_ws.Limits(), trio_ws.Timeouts()):
         for name in settings.__dataclass_fields__:
             assert f"`{name}`" in page

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from trio_ws import HeartbeatPolicy, WebSocket
 
-HEARTBEATS = ROOT / "docs" / "heartbeats.md"
+HEARTBEATS = ROOT / "docs" / "how-to" / "heartbeat.md"
 SECOND = Heartbeat(interval=1, timeout=1, jitter=0, rng=lambda: 1.0)
 
 

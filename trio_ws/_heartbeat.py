@@ -61,7 +61,7 @@ class HeartbeatPolicy(Protocol):
         Raises:
           HeartbeatTimeout: the peer is dead.
           ConnectionClosed, trio.ClosedResourceError: those of *ws* may be let through; its end is
-          known.
+            known.
 
         Anything else is a crash, which aborts the connection with 1011.
         """

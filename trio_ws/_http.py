@@ -63,7 +63,9 @@ def health(path: str = "/healthz") -> ProcessRequest:
 
 
 def basic_auth(
-    credentials: Mapping[str, str] | Callable[[str, str], _Verdict], *, realm: str = "trio-ws"
+    credentials: Mapping[str, str] | Callable[[str, str], bool | Awaitable[bool]],
+    *,
+    realm: str = "trio-ws",
 ) -> ProcessRequest:
     """A hook that asks for a user and a password (RFC 7617).
 
@@ -85,7 +87,7 @@ def basic_auth(
 
 
 def bearer_auth(
-    tokens: Iterable[str] | Callable[[str], _Verdict], *, realm: str = "trio-ws"
+    tokens: Iterable[str] | Callable[[str], bool | Awaitable[bool]], *, realm: str = "trio-ws"
 ) -> ProcessRequest:
     """A hook that asks for a bearer token (RFC 6750).
 

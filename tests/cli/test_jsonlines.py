@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from trio_ws.cli.failures import Usage
 from trio_ws.cli.jsonlines import Entry, decode, encode
 
-SCHEMA = json.loads(
-    (Path(__file__).parents[2] / "docs" / "json-lines.schema.json").read_text(encoding="utf-8")
-)
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+SCHEMA = json.loads((REFERENCE / "json-lines.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -78,13 +77,13 @@ def test_the_schema_is_a_schema_and_knows_every_member() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     fields = set(Entry.__dataclass_fields__)
     assert set(SCHEMA["properties"]) == fields | {"op", "enc", "bytes"}
-    page = (Path(__file__).parents[2] / "docs" / "json-lines.md").read_text(encoding="utf-8")
+    page = (REFERENCE / "json-lines.md").read_text(encoding="utf-8")
     for name in SCHEMA["properties"]:
         assert f"`{name}`" in page
 
 
 def test_the_examples_in_the_documentation_hold_to_the_schema_and_are_read() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "json-lines.md").read_text(encoding="utf-8")
+    page = (REFERENCE / "json-lines.md").read_text(encoding="utf-8")
     lines = page.partition("```json\n")[2].partition("```")[0].splitlines()
     for line in lines:
         VALIDATOR.validate(json.loads(line))

@@ -33,7 +33,7 @@ from trio_ws.instrumentation.prometheus import PrometheusHook
 if TYPE_CHECKING:
     from trio_ws.instrumentation import Record
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "instrumentation.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "observe.md"
 
 SERVER = "{role=server}"
 CLIENT = "{role=client}"

@@ -1,8 +1,8 @@
 """JSON lines: what happened on connections, an object a line, written and read.
 
-``docs/json-lines.md`` says what each member means, ``docs/json-lines.schema.json`` says it to
-programs. What is recorded with ``--record`` can be read again: by ``trio-ws replay``, by
-``trio-ws serve --replay``, by a script.
+``docs/reference/json-lines.md`` says what each member means, and ``json-lines.schema.json``
+beside it says it to programs. What is recorded with ``--record`` can be read again: by
+``trio-ws replay``, by ``trio-ws serve --replay``, by a script.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 on. Nothing here knows a socket, a clock, or an event loop.
 """
 
-from .deflate import DeflateParameters, PerMessageDeflate
+from .deflate import DeflateParameters, InflatedTooBig, InflateError, PerMessageDeflate
 from .extensions import Extension, format_extensions, parse_extensions
 from .frames import FrameHeader, Opcode, Violation, encode_frame, parse_header
 from .handshake import BadRequest, BadResponse, ClientHandshake, Negotiated, ServerHandshake
@@ -23,6 +23,8 @@ __all__ = [
     "Failure",
     "FrameHeader",
     "Headers",
+    "InflateError",
+    "InflatedTooBig",
     "LocalProtocolError",
     "Machine",
     "MaskingKeys",

@@ -102,7 +102,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """A close frame (RFC 6455, section 5.5.1). `code` is 1005 where the frame held none."""
+    """A close frame (RFC 6455, section 5.5.1). ``code`` is 1005 where the frame held none."""
 
     code: int
     reason: str

@@ -15,7 +15,7 @@
   // The server said that it is done, or that trying again is of no use.
   const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
 
-  // Frames: entries as in docs/json-lines.md, with `data` a string or a Uint8Array.
+  // Frames: entries as in docs/reference/json-lines.md, with `data` a string or a Uint8Array.
 
   const entries = [];
   const waiting = []; // entries that have no row yet

@@ -1,0 +1,58 @@
+"""How Sphinx builds the manual: ``make docs``."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "trio-ws"
+author = "The trio-ws developers"
+copyright = author
+version = release = version_of("trio-ws")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "command_reference",
+    "docstrings",
+]
+# Two dashes are two dashes.
+smartquotes = False
+needs_sphinx = "8"
+
+# Docstrings name things in single backticks; ``nitpicky`` holds each to exist.
+default_role = "py:obj"
+nitpicky = True
+#: Other projects' names, which have no page here.
+nitpick_ignore_regex = [
+    ("py:.*", r"(collections\.abc|math|os|prometheus_client|ssl|trio|typing)\..*"),
+    ("py:.*", r"PathLike|trio_ws\._routing\._H"),
+]
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+
+html_theme = "furo"
+html_title = "trio-ws"
+html_show_copyright = False
+html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
+html_extra_path = ["reference/json-lines.schema.json"]
+# Without the prompt and without the output.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
