@@ -10,7 +10,6 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "trio-ws"
 author = "The trio-ws developers"
-copyright = author
 version = release = version_of("trio-ws")
 
 extensions = [

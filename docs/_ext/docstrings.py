@@ -12,7 +12,6 @@ import builtins
 import re
 from typing import TYPE_CHECKING, Any
 
-from docutils.nodes import Element
 from sphinx.addnodes import pending_xref, pending_xref_condition
 from sphinx.util.nodes import make_refnode
 
@@ -88,7 +87,7 @@ def _leave_builtins(app: Sphinx, doctree: nodes.document) -> None:
     """Take ``bytes`` for the type, which has no page here, and not for some attribute's name."""
     for node in list(doctree.findall(pending_xref)):
         if node.get("refdomain") == "py" and hasattr(builtins, node["reftarget"]):
-            shown: Element = node
+            shown: nodes.Element = node
             if isinstance(node.children[0], pending_xref_condition):
                 shown = node.children[0]
             node.replace_self(shown.children)
