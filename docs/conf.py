@@ -20,8 +20,6 @@ extensions = [
     "command_reference",
     "docstrings",
 ]
-# Two dashes are two dashes.
-smartquotes = False
 needs_sphinx = "8"
 
 # Docstrings name things in single backticks; ``nitpicky`` holds each to exist.
@@ -36,6 +34,21 @@ nitpick_ignore_regex = [
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+#: Told by their names, which have a page of their own: reference/api/types.md.
+autodoc_type_aliases = {
+    name: name
+    for name in (
+        "Address",
+        "Buffer",
+        "HeadersLike",
+        "Offline",
+        "ProcessRequest",
+        "RouteHandler",
+        "Sendable",
+        "ShouldRetry",
+        "SubprotocolChoice",
+    )
+}
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88

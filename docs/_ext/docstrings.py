@@ -12,7 +12,12 @@ import builtins
 import re
 from typing import TYPE_CHECKING, Any
 
-from sphinx.addnodes import pending_xref, pending_xref_condition
+from sphinx.addnodes import (
+    desc_annotation,
+    desc_sig_keyword,
+    pending_xref,
+    pending_xref_condition,
+)
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
@@ -35,9 +40,9 @@ def _before(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
 
 
 def _after(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """After napoleon."""
-    mended = [TITLED.sub(r"**\1:** ", line.replace(COLON, ": ")) for line in lines]
-    lines[:] = _split_raises(_lift_types(mended))
+    """After napoleon, which leaves line breaks within lines."""
+    mended = [TITLED.sub(r"**\1:** ", line) for one in lines for line in one.split("\n")]
+    lines[:] = _split_raises(_lift_types([line.replace(COLON, ": ") for line in mended]))
 
 
 def _lift_types(lines: list[str]) -> list[str]:
@@ -46,7 +51,11 @@ def _lift_types(lines: list[str]) -> list[str]:
     attribute = 0
     for line in lines:
         if line.startswith(".. attribute::"):
-            attribute = len(lifted) + 1
+            # Several that are told of together.
+            line = line.replace(", ", "\n" + " " * len(".. attribute:: "))
+            lifted += line.split("\n")
+            attribute = len(lifted)
+            continue
         if attribute and line.startswith("   :type:"):
             lifted.insert(attribute, line)
         else:
@@ -81,6 +90,15 @@ def _split_raises(lines: list[str]) -> Iterator[str]:
         else:
             yield lines[index]
         index = end
+
+
+def _leave_out_abstract(app: Sphinx, doctree: nodes.document) -> None:
+    """Nobody who calls a method of an interface needs to know that it is abstract."""
+    for keyword in list(doctree.findall(desc_sig_keyword)):
+        if keyword.astext() == "abstractmethod":
+            annotation = keyword.parent
+            rest = annotation.children[annotation.index(keyword) + 2 :]
+            annotation.replace_self([desc_annotation("", "", *rest)] if rest else [])
 
 
 def _leave_builtins(app: Sphinx, doctree: nodes.document) -> None:
@@ -129,5 +147,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _after, priority=900)
     app.connect("autodoc-process-signature", _sign)
     app.connect("doctree-read", _leave_builtins)
+    app.connect("doctree-read", _leave_out_abstract)
     app.connect("missing-reference", _find)
     return {"parallel_read_safe": True}
