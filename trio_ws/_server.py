@@ -124,6 +124,7 @@ class Server:
         self._running = trio.CancelScope()
         self._finished = trio.Event()
         self._draining = False
+        self._handshakes = 0
         self._accepted = 0
         self._refused = 0
         self._crashed = 0
@@ -165,7 +166,7 @@ class Server:
         """A snapshot of the counters."""
         return ServerStatistics(
             connections=len(self._connections),
-            handshakes=self._options.limits.max_handshakes - self._slots.value,
+            handshakes=self._handshakes,
             accepted=self._accepted,
             refused=self._refused,
             crashed=self._crashed,
@@ -273,10 +274,12 @@ class Server:
     async def _serve_stream(self, stream: trio.abc.Stream) -> None:
         opened: _Opened | None = None
         peer = _peer_of(stream)
+        self._handshakes += 1
         try:
             try:
                 opened = await self._open(stream, peer)
             finally:
+                self._handshakes -= 1
                 self._slots.release()
                 if opened is None:
                     await trio.aclose_forcefully(stream)
