@@ -64,7 +64,6 @@ html_show_copyright = False
 html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
-html_extra_path = ["reference/json-lines.schema.json"]
 # Without the prompt and without the output.
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True

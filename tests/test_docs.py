@@ -111,10 +111,3 @@ def test_the_commands_exist() -> None:
             assert re.search(rf"^{next(filter(None, target))}\b.*:", makefile, re.MULTILINE)
     command = [sys.executable, "-m", "trio_ws.cli", "client", "--help"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-
-def test_the_table_of_limits_names_every_field_and_its_default() -> None:
-    page = (DOCS / "reference" / "limits.md").read_text()
-    for settings in (trio_ws.Limits(), trio_ws.Timeouts()):
-        for name in settings.__dataclass_fields__:
-            assert f"`{name}`" in page

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -90,6 +92,42 @@ def test_links_and_files_lead_somewhere(page: Path) -> None:
     for target in [*links, *included]:
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+SETTINGS = [
+    trio_ws.Limits(),
+    trio_ws.Timeouts(),
+    trio_ws.Compression(),
+    trio_ws.Heartbeat(),
+    trio_ws.Backoff(),
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: type(settings).__name__)
+def test_every_default_is_in_the_reference(settings: Any) -> None:
+    page = (DOCS / "reference" / "limits.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for field in dataclasses.fields(settings):
+        if field.name != "rng":
+            default = shown(getattr(settings, field.name))
+            told = [row for row in rows if f"`{field.name}`" in row and f" {default}" in row]
+            assert told, f"{field.name}: {default}"
+
+
+def shown(default: object) -> str:
+    """*default* as people write it."""
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, tuple):
+        return "{} within {:g} s".format(*default)
+    if isinstance(default, str):
+        return f'"{default}"'
+    if not isinstance(default, int | float):
+        return "none"
+    for size, unit in ((2**20, "MiB"), (2**10, "KiB")):
+        if default >= size and default % size == 0:
+            return f"{default // size} {unit}"
+    return f"{default:g}"
 
 
 def test_every_exit_code_is_in_the_reference() -> None:
