@@ -28,10 +28,11 @@ nitpicky = True
 #: Other projects' names, which have no page here.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|math|os|prometheus_client|ssl|trio|typing)\..*"),
-    ("py:.*", r"PathLike|trio_ws\._routing\._H"),
+    ("py:.*", r"AbstractAsyncContextManager|PathLike|trio_ws\._routing\._H"),
 ]
 
 autodoc_default_options = {"members": True}
+autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 #: Told by their names, which have a page of their own: reference/api/types.md.

@@ -135,9 +135,9 @@ class ReconnectingWebSocket(WebSocket):
     """What `keep_connected` gives: see there for what it promises.
 
     ``close_reason`` stays ``None``, and calls do not fail, until reconnecting has ended: by
-    `aclose` or `abort`, when the server is done, or with `GaveUp`. What describes a connection
-    (``request``, ``subprotocol``, ``remote_address``, ``latency``, ...) is of the present one or,
-    while there is none, of the last.
+    `WebSocket.aclose` or `abort`, when the server is done, or with `GaveUp`. What describes a
+    connection (``request``, ``subprotocol``, ``remote_address``, ``latency``, ...) is of the
+    present one or, while there is none, of the last.
     """
 
     def __init__(self, client: Client, first: WebSocket, offline: Offline) -> None:

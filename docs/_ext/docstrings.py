@@ -72,8 +72,11 @@ def _sign(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str | None, str | None]:
-    """Leave out defaults that are no Python, such as ``<built-in method random>``."""
-    return signature and re.sub(r"=\s*<[^<>]*>", " = ...", signature), returns
+    """Leave out defaults that are no Python, and say what a context manager is."""
+    shown = signature and re.sub(r"=\s*<[^<>]*>", " = ...", signature)
+    if returns and hasattr(thing, "__wrapped__"):
+        returns = returns.replace("AsyncGenerator[", "AbstractAsyncContextManager[")
+    return shown, returns
 
 
 def _split_raises(lines: list[str]) -> Iterator[str]:
