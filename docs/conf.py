@@ -20,7 +20,9 @@ extensions = [
     "command_reference",
     "docstrings",
 ]
-needs_sphinx = "8"
+needs_sphinx = "8.2"
+# Two dashes may begin an option.
+smartquotes_action = "qe"
 
 # Docstrings name things in single backticks; ``nitpicky`` holds each to exist.
 default_role = "py:obj"

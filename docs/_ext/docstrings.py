@@ -12,6 +12,7 @@ import builtins
 import re
 from typing import TYPE_CHECKING, Any
 
+from docutils.nodes import Text
 from sphinx.addnodes import (
     desc_annotation,
     desc_sig_keyword,
@@ -104,6 +105,13 @@ def _leave_out_abstract(app: Sphinx, doctree: nodes.document) -> None:
             annotation.replace_self([desc_annotation("", "", *rest)] if rest else [])
 
 
+def _set_dashes(app: Sphinx, doctree: nodes.document) -> None:
+    """A dash between a parameter and what is said of it, where Sphinx has two hyphens."""
+    for text in list(doctree.findall(Text)):
+        if text == " -- ":
+            text.parent.replace(text, Text(" \N{EN DASH} "))
+
+
 def _leave_builtins(app: Sphinx, doctree: nodes.document) -> None:
     """Take ``bytes`` for the type, which has no page here, and not for some attribute's name."""
     for node in list(doctree.findall(pending_xref)):
@@ -151,5 +159,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-signature", _sign)
     app.connect("doctree-read", _leave_builtins)
     app.connect("doctree-read", _leave_out_abstract)
+    app.connect("doctree-read", _set_dashes)
     app.connect("missing-reference", _find)
     return {"parallel_read_safe": True}
