@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 NODE_PEER := benchmarks/peers/node
+NODE_EXAMPLES := examples/javascript
 SOURCES := pyproject.toml setup.py trio_ws/protocol/_speedups.c
 
 # The first Python on this machine that is new enough.
@@ -13,7 +14,7 @@ FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11; do \
 	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; \
 	done
 
-.PHONY: help serve test test-all lint format conformance instructions bench interop docs clean
+.PHONY: help serve test test-all lint format conformance instructions bench examples interop docs clean
 
 help:
 	@echo "make serve        run the echo server on ws://127.0.0.1:8765"
@@ -24,6 +25,7 @@ help:
 	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
 	@echo "make bench        compare the speed with other libraries (ARGS=--quick for a look)"
 	@echo "make instructions count instructions per message, to find what got slower (needs valgrind)"
+	@echo "make examples     run the examples' tests, with everything that they can talk to"
 	@echo "make interop      (to come) talk to other people's software"
 	@echo "make docs         build the manual: build/docs/index.html"
 	@echo "make clean        remove what the other targets made"
@@ -50,10 +52,14 @@ $(VENV)/.installed-docs: $(VENV)/.python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@ $(VENV)/.installed
 
-# One of those compared runs on Node. Where there is none, or no way to npm, it is left out.
-$(NODE_PEER)/node_modules/.installed: $(NODE_PEER)/package.json
+$(VENV)/.installed-interop: $(VENV)/.python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,interop]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
+# What runs on Node. Where there is none, or no way to npm, it is left out.
+%/node_modules/.installed: %/package.json
 	@if ! command -v npm >/dev/null; then echo "npm is not here: its ws is left out" >&2; \
-	elif (cd $(NODE_PEER) && npm install --silent --no-audit --no-fund --no-package-lock); then touch $@; \
+	elif (cd $* && npm install --silent --no-audit --no-fund --no-package-lock); then touch $@; \
 	else echo "npm could not install ws: it is left out" >&2; fi
 
 serve: $(VENV)/.installed
@@ -89,11 +95,14 @@ docs: $(VENV)/.installed-docs
 	  --doctree-dir build/doctrees $(ARGS) docs build/docs
 	@echo "build/docs/index.html"
 
+examples: $(VENV)/.installed-interop $(NODE_EXAMPLES)/node_modules/.installed
+	TRIO_WS_REQUIRE=all $(BIN)/python -m pytest tests/examples $(ARGS)
+
 interop:
 	@echo "make $@: nothing to run yet; this part of the project has still to be written" >&2; exit 1
 
 clean:
-	rm -rf $(NODE_PEER)/node_modules
+	rm -rf $(NODE_PEER)/node_modules $(NODE_EXAMPLES)/node_modules
 	rm -rf $(VENV) .venvs .venv-* build dist reports *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -f trio_ws/protocol/_speedups*.so

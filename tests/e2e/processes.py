@@ -113,10 +113,17 @@ class Running:
 async def running(
     *arguments: str, prefix: Sequence[str] = (), **options: Any
 ) -> AsyncGenerator[Running]:
-    """A command while it runs."""
+    """A command of ours while it runs."""
+    async with launched([*prefix, *COMMAND, *arguments], **options) as process:
+        yield process
+
+
+@asynccontextmanager
+async def launched(command: Sequence[str], **options: Any) -> AsyncGenerator[Running]:
+    """Any command while it runs."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = await trio.lowlevel.open_process(
-        [*prefix, *COMMAND, *arguments], env=environment(), **{**pipes, **options}
+        list(command), **{"env": environment(), **pipes, **options}
     )
     try:
         with trio.fail_after(_HANGS):

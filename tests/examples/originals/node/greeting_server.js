@@ -1,0 +1,18 @@
+// A server that is told a name and greets.
+
+'use strict';
+
+const { WebSocketServer } = require('ws');
+
+const wss = new WebSocketServer({ host: '127.0.0.1', port: Number(process.argv[2]) });
+
+wss.on('listening', () => console.log(`listening on ws://127.0.0.1:${wss.address().port}`));
+
+wss.on('connection', (ws) => {
+  ws.on('error', console.error);
+  ws.once('message', (name) => {
+    console.log(`greeting '${name}'`);
+    ws.send(`Hello ${name}!`);
+    ws.close();
+  });
+});

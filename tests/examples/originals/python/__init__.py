@@ -1,0 +1,1 @@
+"""With websockets, on asyncio."""
