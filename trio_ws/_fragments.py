@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
+from ._errors import ConnectionClosedError, ConnectionClosedOK
 from ._websocket import MessageStream
 
 if TYPE_CHECKING:
@@ -74,7 +75,13 @@ class IncomingMessage(MessageStream):
         if self._complete:
             await trio.lowlevel.checkpoint()
             raise trio.EndOfChannel
-        part = await self._receive_part()
+        try:
+            part = await self._receive_part()
+        except ConnectionClosedOK as closed:
+            if not self._started:
+                raise
+            # That is an EndOfChannel as well, and would say that the message is complete.
+            raise _cut_short(closed) from None
         self._started = True
         self._complete = part.final
         return part.data
@@ -84,3 +91,10 @@ class IncomingMessage(MessageStream):
             self._complete = True
             self._skip_rest()
         await trio.lowlevel.checkpoint()
+
+
+def _cut_short(closed: ConnectionClosedOK) -> ConnectionClosedError:
+    """What *closed*, which came within a message, means to whoever receives the message."""
+    error = ConnectionClosedError(closed.reason)
+    error.connection_id = closed.connection_id
+    return error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from ._errors import ConnectionClosedOK
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
@@ -135,10 +137,22 @@ class MessageStream(trio.abc.ReceiveChannel[str | bytes]):
         """The next piece. Atomic under cancellation.
 
         Raises:
-          trio.EndOfChannel: the message is complete.
-          ConnectionClosed, trio.ClosedResourceError: as in `WebSocket.receive`; the message
-            will never be complete.
+          trio.EndOfChannel: the message is complete. Iterating just ends.
+          ConnectionClosedOK: the peer closed in good order before the message began. Iterating
+            raises this too: there was no message, not even an empty one.
+          ConnectionClosedError: the connection ended in any other way, or, in whichever way,
+            within the message, which will never be complete.
+          trio.ClosedResourceError: as in `WebSocket.receive`.
         """
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except ConnectionClosedOK:
+            # Although it is an EndOfChannel: no message has come to its end.
+            raise
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
         return self
