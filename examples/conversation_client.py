@@ -50,7 +50,7 @@ async def main(url: str) -> None:
             if ws.close_reason is not None:
                 print(ws.close_reason)
     except (OSError, trio_ws.TrioWSError) as error:
-        sys.exit(f"{url}: {error}")
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

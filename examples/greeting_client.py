@@ -20,7 +20,7 @@ async def main(url: str, name: str) -> None:
             print(await ws.receive())
     except (OSError, trio_ws.TrioWSError) as error:
         # Not reached, not let in, or cut off: the error says which.
-        sys.exit(f"{url}: {error}")
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

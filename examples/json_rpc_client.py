@@ -71,7 +71,7 @@ async def main(url: str) -> None:
                 calls.start_soon(show, rpc, "add", 1)
             nursery.cancel_scope.cancel()
     except (OSError, trio_ws.TrioWSError) as error:
-        sys.exit(f"{url}: {error}")
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

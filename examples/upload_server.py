@@ -32,6 +32,9 @@ async def receive_file(directory: trio.Path, ws: trio_ws.WebSocket) -> None:
     unfinished = directory / f".{ws.id}.part"
     try:
         size, digest = await receive_into(unfinished, ws)
+        if size > MAX_SIZE:
+            await ws.aclose(1009, f"no file may be over {MAX_SIZE} bytes")
+            return
         await unfinished.replace(directory / name)
     finally:
         with trio.CancelScope(shield=True):
@@ -41,17 +44,16 @@ async def receive_file(directory: trio.Path, ws: trio_ws.WebSocket) -> None:
 
 
 async def receive_into(file: trio.Path, ws: trio_ws.WebSocket) -> tuple[int, str]:
-    """Write the next message to *file*; return its size and SHA-256."""
+    """Write the next message to *file*, as much as is allowed; return its size and SHA-256."""
     size, digest = 0, hashlib.sha256()
     async with await file.open("wb") as output, ws.receive_stream() as stream:
         async for piece in stream:
             data = piece.encode() if isinstance(piece, str) else piece
-            await output.write(data)
-            digest.update(data)
             size += len(data)
             if size > MAX_SIZE:
-                # Whatever asks for more of it is told that the connection is closed.
-                await ws.aclose(1009, f"no file may be over {MAX_SIZE} bytes")
+                break
+            digest.update(data)
+            await output.write(data)
     return size, digest.hexdigest()
 
 

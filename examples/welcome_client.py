@@ -20,7 +20,7 @@ async def main(url: str) -> None:
             await ws.send("Trio")
             print(await ws.receive())
     except (OSError, trio_ws.TrioWSError) as error:
-        sys.exit(f"{url}: {error}")
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import trio
-
 from ..e2e.processes import Running, environment, launched
 from ..requirements import require_tool
 
@@ -103,10 +101,3 @@ async def interrupted(program: Running) -> str:
 def port_of(url: str) -> int:
     """The port that is at the end of *url*."""
     return int(url.rpartition(":")[2])
-
-
-async def type_end(program: Running) -> None:
-    """Let a program's input end."""
-    assert program.process.stdin is not None
-    await program.process.stdin.aclose()
-    await trio.lowlevel.checkpoint()
