@@ -150,6 +150,13 @@ class Page:
 @asynccontextmanager
 async def open_page(profile: Path, *, width: int = 1100, height: int = 760) -> AsyncGenerator[Page]:
     """A page of a new browser; skips the test where there is no Chromium."""
+    async with open_browser(profile) as url, open_tab(url, width=width, height=height) as page:
+        yield page
+
+
+@asynccontextmanager
+async def open_browser(profile: Path) -> AsyncGenerator[str]:
+    """A new browser's address for `open_tab`; skips the test where there is no Chromium."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     require_tool("chromium", available=found is not None, reason="no Chromium on this machine")
     assert found is not None
@@ -162,20 +169,26 @@ async def open_page(profile: Path, *, width: int = 1100, height: int = 760) -> A
     try:
         with trio.fail_after(_PATIENCE):
             url = await _debugger_of(process, profile)
-        async with (
-            trio_ws.connect(url, limits=_LIMITS, heartbeat=None, proxy=None) as ws,
-            trio.open_nursery() as nursery,
-        ):
-            page = Page(ws)
-            nursery.start_soon(page.read)
-            with trio.fail_after(_PATIENCE):
-                await page.open(width, height)
-            yield page
-            nursery.cancel_scope.cancel()
+        yield url
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+@asynccontextmanager
+async def open_tab(url: str, *, width: int = 1100, height: int = 760) -> AsyncGenerator[Page]:
+    """A page of the browser at *url*, beside those that it has."""
+    async with (
+        trio_ws.connect(url, limits=_LIMITS, heartbeat=None, proxy=None) as ws,
+        trio.open_nursery() as nursery,
+    ):
+        page = Page(ws)
+        nursery.start_soon(page.read)
+        with trio.fail_after(_PATIENCE):
+            await page.open(width, height)
+        yield page
+        nursery.cancel_scope.cancel()
 
 
 async def _debugger_of(process: trio.Process, profile: Path) -> str:

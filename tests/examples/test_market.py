@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ import trio_ws
 import trio_ws.testing
 from examples.market_server import TICK, Market
 
-from .programs import interrupted, port_of, served, started
+from .programs import finished, interrupted, port_of, served, started
 
 
 async def test_prices_go_on_when_the_server_comes_back() -> None:
@@ -26,6 +27,9 @@ async def test_prices_go_on_when_the_server_comes_back() -> None:
                 pass
             # Four may have been on their way before.
             assert {(await client.line()).split()[0] for _ in range(8)} == {"ACME", "MACE"}
+        client.signal(signal.SIGINT)
+        _, errors = await finished(client)
+        assert "Traceback" not in errors
 
 
 async def test_only_what_is_subscribed_to_is_sent(autojump_clock: trio.testing.MockClock) -> None:
