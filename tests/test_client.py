@@ -561,6 +561,31 @@ async def test_cancelling_the_block_closes_with_1001() -> None:
     assert codes == [1001]
 
 
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ([KeyboardInterrupt()], 1001),
+        ([BaseExceptionGroup("inner", [KeyboardInterrupt()])], 1001),
+        ([KeyboardInterrupt(), ValueError()], 1011),
+        ([ValueError()], 1011),
+    ],
+    ids=str,
+)
+async def test_a_group_closes_with_what_is_in_it(errors: list[BaseException], code: int) -> None:
+    """A Ctrl-C leaves a nursery within the block in a group."""
+    codes: list[int] = []
+
+    async def close(code: int) -> None:
+        codes.append(code)
+
+    group = BaseExceptionGroup("from a nursery", errors)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with supervised(close):
+            raise group
+    assert caught.value is group
+    assert codes == [code]
+
+
 async def test_a_block_left_while_cancelled_still_raises_its_own_error(
     autojump_clock: MockClock,
 ) -> None:

@@ -286,9 +286,9 @@ def _close_code(failure: BaseException | None) -> int:
     """The code that tells the peer how the block was left."""
     if failure is None:
         return 1000
-    if isinstance(failure, trio.Cancelled | KeyboardInterrupt):
-        return 1001
-    return 1011
+    # From a nursery in the block, it comes in a group.
+    group = BaseExceptionGroup("", [failure])
+    return 1001 if group.split((trio.Cancelled, KeyboardInterrupt))[1] is None else 1011
 
 
 async def _open(target: Target, options: _Options, max_redirects: int) -> tuple[Connection, bytes]:
