@@ -19,6 +19,7 @@ import trio
 import trio_ws
 
 PAGE = Path(__file__).with_name("chat.html").read_bytes()
+LIMITS = trio_ws.Limits(max_message_size=4096)  # bytes; what is longer closes with 1009
 
 
 rooms: defaultdict[str, set[trio_ws.WebSocket]] = defaultdict(set)
@@ -59,7 +60,7 @@ def page(request: trio_ws.Request) -> trio_ws.Response | None:
 
 
 async def main(port: int) -> None:
-    serve = partial(trio_ws.serve, process_request=page)
+    serve = partial(trio_ws.serve, process_request=page, limits=LIMITS)
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve, router, "127.0.0.1", port)
         print(f"listening on http://127.0.0.1:{server.port}")

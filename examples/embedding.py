@@ -56,4 +56,7 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 8765)
+    try:
+        trio.run(main, int(sys.argv[1]) if len(sys.argv) > 1 else 8765)
+    except* KeyboardInterrupt:
+        pass

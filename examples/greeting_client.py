@@ -24,6 +24,9 @@ async def main(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    # Asked before Trio runs: input() would hold everything up until somebody answers.
-    name = input("What's your name? ")
-    trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8765", name)
+    try:
+        # Asked before Trio runs: input() would hold everything up until somebody answers.
+        name = input("What's your name? ")
+        trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8765", name)
+    except* (EOFError, KeyboardInterrupt):
+        pass

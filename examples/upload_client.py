@@ -56,6 +56,11 @@ async def main(path: trio.Path, url: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: python examples/upload_client.py FILE [URL]")
-    trio.run(
-        main, trio.Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "ws://127.0.0.1:8765"
-    )
+    try:
+        trio.run(
+            main,
+            trio.Path(sys.argv[1]),
+            sys.argv[2] if len(sys.argv) > 2 else "ws://127.0.0.1:8765",
+        )
+    except* KeyboardInterrupt:
+        pass

@@ -107,6 +107,16 @@ async def test_a_room_without_members_is_forgotten() -> None:
     assert rooms == {}
 
 
+async def test_a_long_message_ends_the_conversation() -> None:
+    async with served("chat_server") as (server, url):
+        address = url.replace("http", "ws") + "/rooms/r?name=Ana"
+        async with trio_ws.connect(address, proxy=None) as ws:
+            await ws.receive()
+            await ws.send("x" * 5000)
+            assert (await ws.wait_closed()).code == 1009
+        assert await interrupted(server) == ""
+
+
 async def test_the_page_is_at_the_root_only() -> None:
     root = trio_ws.Request("GET", "/?x", trio_ws.Headers())
     answer = page(root)

@@ -59,3 +59,36 @@ async def test_a_conversation_that_is_cut_off() -> None:
         out, errors = await finished(client)
         assert out == "1006 (abnormal closure), the transport was cut\n"
         assert errors == ""
+
+
+async def test_a_client_that_is_interrupted_says_nothing() -> None:
+    """Although a thread of it waits for a line."""
+    async with (
+        served("conversation_server") as (server, url),
+        started("conversation_client", url) as client,
+    ):
+        assert await client.line() == "connected; type quit to end"
+        assert (await server.line()).endswith(" connected")
+        assert await interrupted(client) == ""
+        assert "disconnected: 1001 (going away), closed by the peer" in await server.line()
+
+
+@pytest.mark.parametrize("client", ["greeting_client", "conversation_client"])
+async def test_the_end_of_input_ends_a_client(client: str) -> None:
+    async with served("echo_server") as (_, url), started(client, url) as running:
+        assert running.process.stdin is not None
+        await running.process.stdin.aclose()
+        _, errors = await finished(running)
+        assert errors == ""
+
+
+async def test_stopping_a_server_with_clients_is_quiet() -> None:
+    async with (
+        served("conversation_server") as (server, url),
+        started("conversation_client", url) as client,
+    ):
+        assert await client.line() == "connected; type quit to end"
+        assert (await server.line()).endswith(" connected")
+        # Whether the handler or the connection hears of it first is left open.
+        _, _, why = (await interrupted(server)).partition(" disconnected: ")
+        assert why.startswith(("the server stops", "1001 (going away), closed here"))
