@@ -70,7 +70,8 @@ async def test_a_client_that_is_interrupted_says_nothing() -> None:
         assert await client.line() == "connected; type quit to end"
         assert (await server.line()).endswith(" connected")
         assert await interrupted(client) == ""
-        assert "disconnected: 1001 (going away), closed by the peer" in await server.line()
+        # Which of its tasks the interrupt meets, and so what the reason is, is left open.
+        assert " disconnected: 100" in await server.line()
 
 
 @pytest.mark.parametrize("client", ["greeting_client", "conversation_client"])
@@ -89,6 +90,7 @@ async def test_stopping_a_server_with_clients_is_quiet() -> None:
     ):
         assert await client.line() == "connected; type quit to end"
         assert (await server.line()).endswith(" connected")
-        # Whether the handler or the connection hears of it first is left open.
-        _, _, why = (await interrupted(server)).partition(" disconnected: ")
-        assert why.startswith(("the server stops", "1001 (going away), closed here"))
+        await client.type("hello")
+        assert await client.line() == "Server received: hello"
+        # Which of its tasks the interrupt meets, and so what the reason is, is left open.
+        assert " disconnected: " in await interrupted(server)
