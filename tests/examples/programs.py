@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trio
+
 from ..e2e.processes import Running, environment, launched
 from ..requirements import require_tool
 
@@ -92,10 +94,26 @@ async def finished(program: Running) -> tuple[str, str]:
 
 async def interrupted(program: Running) -> str:
     """What one of our programs still prints when it is stopped with Ctrl-C, without complaint."""
+    await asleep(program)
     program.signal(signal.SIGINT)
     out, errors = await finished(program)
     assert errors == ""
     return out
+
+
+async def asleep(program: Running) -> None:
+    """Wait until *program* waits for something to happen, as one does when somebody types Ctrl-C.
+
+    An interrupt that meets Trio in the middle of its own work, starting a task for instance, can
+    break that, which is no business of these tests.
+    """
+    status = trio.Path(f"/proc/{program.process.pid}/stat")
+    while await status.exists():
+        state = (await status.read_text()).rpartition(")")[2].split()[0]
+        if state == "S":
+            break
+        # No condition to wait for but what the kernel knows of another process.
+        await trio.sleep(0.01)
 
 
 def port_of(url: str) -> int:

@@ -11,7 +11,7 @@ import trio
 import trio_ws
 from examples.fleet import sensor
 
-from .programs import finished, interrupted, port_of, served, started
+from .programs import asleep, finished, interrupted, port_of, served, started
 
 if TYPE_CHECKING:
     import pytest
@@ -37,6 +37,7 @@ async def test_the_fleet_comes_back() -> None:
         await interrupted(first)
         async with served("conversation_server", port=port_of(url)):
             await all_report(fleet, 3, "2")
+        await asleep(fleet)
         fleet.signal(signal.SIGINT)
         _, errors = await finished(fleet)
         assert "Traceback" not in errors

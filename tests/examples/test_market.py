@@ -13,7 +13,7 @@ import trio_ws
 import trio_ws.testing
 from examples.market_server import TICK, Market
 
-from .programs import finished, interrupted, port_of, served, started
+from .programs import asleep, finished, interrupted, port_of, served, started
 
 
 async def test_prices_go_on_when_the_server_comes_back() -> None:
@@ -27,6 +27,7 @@ async def test_prices_go_on_when_the_server_comes_back() -> None:
                 pass
             # Four may have been on their way before.
             assert {(await client.line()).split()[0] for _ in range(8)} == {"ACME", "MACE"}
+        await asleep(client)
         client.signal(signal.SIGINT)
         _, errors = await finished(client)
         assert "Traceback" not in errors
