@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +42,11 @@ def test_its_comment_says_how_to_run_it(path: Path) -> None:
 @pytest.mark.parametrize("path", PROGRAMS, ids=by_name)
 def test_the_index_links_to_it(path: Path) -> None:
     assert f"({path.name})" in INDEX
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!https:)([^)]+)\)", INDEX))
+def test_the_index_leads_somewhere(link: str) -> None:
+    assert (EXAMPLES / link).exists()
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=by_name)
