@@ -27,6 +27,7 @@ FLOORS = {
         "protocol.http",
         "protocol.handshake",
         "protocol.machine",
+        "protocol.prepared",
     },
     2: {
         "_alarms",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .protocol.extensions import Extension
     from .protocol.handshake import Negotiated
     from .protocol.http import Request, Response
+    from .protocol.prepared import Prepared, PreparedRun
 
 #: A call that finds its result ready goes through the scheduler after this many in a row,
 _TURN_MESSAGES: Final = 64
@@ -165,6 +166,38 @@ class Connection(Lifetime):
         self._outbox.put(frame)
         self._tell_sent(0, len(frame))
         return part
+
+    # Sending what goes to many; see `_hub`
+
+    @property
+    def takes_prepared(self) -> bool:
+        """Whether `put_prepared` may be called: on a server, which does not mask."""
+        return not self._machine.client
+
+    def put_prepared(self, prepared: Prepared | PreparedRun) -> bool:
+        """Send messages that go to many, unless `send` would wait; return whether it was done.
+
+        Raises:
+          ConnectionClosed, trio.ClosedResourceError: as in `send`.
+        """
+        self._check_open()
+        if self._outbox.is_blocked or self._fragmenting:
+            return False
+        frames = self._machine.send_prepared(prepared)
+        self._messages_sent += prepared.count
+        self._tell_sent(prepared.count, len(frames))
+        self._outbox.put(frames)
+        return True
+
+    async def wait_prepared(self) -> None:
+        """Wait until `put_prepared`, called before the next checkpoint, sends.
+
+        Raises:
+          ConnectionClosed, trio.ClosedResourceError: as in `send`.
+
+        Cancellation: nothing happened.
+        """
+        await self._wait_sendable()
 
     def _tell_sent(self, messages: int, size: int) -> None:
         if self._traffic_hooks is not None:

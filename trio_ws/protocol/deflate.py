@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from .extensions import Extension
@@ -187,6 +188,45 @@ def _window_bits(value: str) -> int:
 _WINDOW_BITS: Final = frozenset(str(bits) for bits in range(8, _MAX_WINDOW_BITS + 1))
 
 
+# Compared by identity: hashing the fields took longer than all else for a member of a topic.
+@dataclass(frozen=True, slots=True, eq=False)
+class DeflateSetting:
+    """What the compressed form of a message by itself depends on.
+
+    Attributes:
+      window_bits: base-two logarithm of the sender's window, 9 to 15.
+      level: zlib's compression level.
+      memory_level: zlib's ``memLevel``.
+      threshold: bytes under which a message had better go uncompressed.
+    """
+
+    window_bits: int
+    level: int
+    memory_level: int
+    threshold: int
+
+
+@lru_cache(maxsize=64)
+def _setting(window_bits: int, compression: Compression) -> DeflateSetting:
+    """One instance for all connections that have the same."""
+    return DeflateSetting(
+        window_bits, compression.level, compression.memory_level, compression.threshold
+    )
+
+
+def compress_alone(payload: Buffer, setting: DeflateSetting) -> bytes:
+    """Compress a whole message, so that it refers to nothing before it."""
+    compressor = _new_compressor(setting)
+    compressed = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    return compressed.removesuffix(_TAIL) or b"\x00"
+
+
+def _new_compressor(setting: DeflateSetting) -> zlib._Compress:
+    return zlib.compressobj(
+        setting.level, zlib.DEFLATED, -setting.window_bits, setting.memory_level
+    )
+
+
 class PerMessageDeflate:
     """The codec of one connection.
 
@@ -197,20 +237,20 @@ class PerMessageDeflate:
       limits: bounds on what is received.
 
     Attributes:
+      setting: what a message that is compressed for many connections depends on.
       threshold: bytes under which a message had better go uncompressed.
     """
 
     __slots__ = (
         "_compressed",
-        "_compression",
         "_compressor",
         "_decompressor",
         "_inflated",
         "_limits",
-        "_own_bits",
         "_own_takeover",
         "_peer_bits",
         "_peer_takeover",
+        "setting",
         "threshold",
     )
 
@@ -224,10 +264,10 @@ class PerMessageDeflate:
     ) -> None:
         server = parameters.server_max_window_bits, not parameters.server_no_context_takeover
         clients = parameters.client_max_window_bits, not parameters.client_no_context_takeover
-        self._own_bits, self._own_takeover = clients if client else server
+        own_bits, self._own_takeover = clients if client else server
         self._peer_bits, self._peer_takeover = server if client else clients
-        self._compression = compression
         self._limits = limits
+        self.setting = _setting(own_bits, compression)
         self.threshold = compression.threshold
         self._compressor: zlib._Compress | None = None
         self._decompressor: zlib._Decompress | None = None
@@ -242,18 +282,20 @@ class PerMessageDeflate:
         last one loses the four bytes that the flush ends with (section 7.2.1).
         """
         if self._compressor is None:
-            self._compressor = zlib.compressobj(
-                self._compression.level,
-                zlib.DEFLATED,
-                -self._own_bits,
-                self._compression.memory_level,
-            )
+            self._compressor = _new_compressor(self.setting)
         compressed = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
         if not final:
             return compressed
         if not self._own_takeover:
             self._compressor = None
         return compressed.removesuffix(_TAIL) or b"\x00"
+
+    def start_afresh(self) -> None:
+        """Refer back to nothing that was sent so far: the peer has been sent other data since.
+
+        Between messages only.
+        """
+        self._compressor = None
 
     def inflate(self, data: Buffer, *, final: bool, limited: bool = True) -> bytes:
         """Inflate the next piece of the message under way.

@@ -58,6 +58,7 @@ if SPEEDUPS:
 if TYPE_CHECKING:
     from .deflate import PerMessageDeflate
     from .masking import Buffer
+    from .prepared import Prepared, PreparedRun
 
 _NO_BOUND: Final = (1 << 63) - 1
 #: A message of so many bytes in one frame gets a payload of its own as soon as its header is
@@ -399,6 +400,22 @@ class Machine:
             payload = utf8_of(message) if message.isascii() else message.encode()
             return encode_header(Opcode.TEXT, len(payload)), payload
         return encode_header(Opcode.BINARY, len(message)), message
+
+    def send_prepared(self, prepared: Prepared | PreparedRun) -> bytes:
+        """Messages that go to many, as frames. Not for a client, which masks each of its own.
+
+        Raises:
+          LocalProtocolError: as in `send_message`.
+        """
+        assert not self.client
+        if self.close_sent is not None or self._sending is not None:
+            self._refuse_message()
+        if self._deflate is None:
+            return prepared.frames(None)[0]
+        frames, compressed = prepared.frames(self._deflate.setting)
+        if compressed:
+            self._deflate.start_afresh()
+        return frames
 
     def _compressed(self, message: str | bytes, compress: bool | None) -> bytes | None:
         """The message as a compressed frame; ``None`` where it is to go as it is."""
