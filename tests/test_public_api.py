@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import trio_ws
+import trio_ws.backplane
 import trio_ws.classification
 import trio_ws.instrumentation
 import trio_ws.instrumentation.prometheus
 import trio_ws.protocol
+import trio_ws.slow_consumers
 import trio_ws.testing
 
 if TYPE_CHECKING:
@@ -25,14 +27,23 @@ if TYPE_CHECKING:
 
 MODULES = [
     trio_ws,
+    trio_ws.backplane,
     trio_ws.classification,
     trio_ws.instrumentation,
     trio_ws.instrumentation.prometheus,
     trio_ws.protocol,
+    trio_ws.slow_consumers,
     trio_ws.testing,
 ]
 #: Modules that are no faces: what they import is not their own.
-WITH_CODE = {trio_ws.classification, trio_ws.instrumentation.prometheus, trio_ws.testing}
+WITH_CODE = {
+    trio_ws.classification,
+    trio_ws.instrumentation.prometheus,
+    trio_ws.slow_consumers,
+    trio_ws.testing,
+}
+#: Public modules that are names of the face as well.
+PUBLIC_MODULES = {"backplane", "classification", "slow_consumers"}
 PUBLIC_NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
 #: Aliases of types have no docstring of their own.
@@ -108,7 +119,7 @@ def test_nothing_public_is_missing(module: ModuleType) -> None:
 def test_each_name_of_the_face_has_one_home() -> None:
     names = [name for home in trio_ws._HOMES.values() for name in home]
     assert len(names) == len(set(names))
-    assert {*names, "classification"} == set(trio_ws.__all__)
+    assert {*names, *PUBLIC_MODULES} == set(trio_ws.__all__)
     for home, names_there in trio_ws._HOMES.items():
         module = import_module(f"trio_ws.{home}")
         for name in names_there:
@@ -124,7 +135,7 @@ def test_type_checkers_see_what_is_there() -> None:
         if isinstance(node, ast.ImportFrom) and node.level:
             assert all(alias.asname is None for alias in node.names)
             seen.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
-    assert seen.pop("") == {"classification"}
+    assert seen.pop("") == PUBLIC_MODULES
     assert seen == {home: set(names) for home, names in trio_ws._HOMES.items()}
 
 
@@ -132,7 +143,8 @@ def test_the_modules_of_the_face_need_no_import_of_their_own() -> None:
     program = (
         "import trio_ws\n"
         "trio_ws.classification.default, trio_ws.instrumentation.Hook\n"
-        "trio_ws.protocol.Opcode, trio_ws.testing.open_pair"
+        "trio_ws.protocol.Opcode, trio_ws.testing.open_pair\n"
+        "trio_ws.backplane.MemoryBackplane, trio_ws.slow_consumers.conflate"
     )
     run_python(program)
 

@@ -1,14 +1,15 @@
 """trio-ws: WebSockets for Trio.
 
 A server, a client, and the protocol core beneath them, in structured concurrency. See `serve`
-and `connect` to begin with, and `WebSocket` for what a connection can do.
+and `connect` to begin with, `WebSocket` for what a connection can do, and `Hub` for one message to
+many.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from . import classification
+    from . import backplane, classification, slow_consumers
     from ._backoff import Backoff
     from ._client import ConnectOptions, connect
     from ._close import CloseCode, ClosedBy, CloseReason
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from ._events import EventStream
     from ._heartbeat import AdaptiveHeartbeat, Heartbeat, HeartbeatPolicy, IdleHeartbeat
     from ._http import all_of, basic_auth, bearer_auth, health
+    from ._hub.hub import Hub, HubStatistics, TopicStatistics
+    from ._hub.membership import Membership
+    from ._hub.presence import PresenceWatch
+    from ._hub.settings import HubLimits
+    from ._hub.subscriptions import Subscription
     from ._keep_connected import OfflineQueue, ReconnectingWebSocket, keep_connected
     from ._reconnect import Client, ConnectionContext, Connections, supervise
     from ._routing import Router
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
         WebSocket,
         WebSocketStatistics,
     )
+    from .backplane._interface import History, Position
     from .classification import Failure, Verdict
     from .protocol.http import Headers, Request, Response
 
@@ -74,15 +81,22 @@ __all__ = [
     "Heartbeat",
     "HeartbeatPolicy",
     "HeartbeatTimeout",
+    "History",
+    "Hub",
+    "HubLimits",
+    "HubStatistics",
     "IdleHeartbeat",
     "InvalidHandshake",
     "InvalidURL",
     "LatencyStatistics",
     "Limits",
+    "Membership",
     "MessageStream",
     "MessageTooBig",
     "OfflineQueue",
     "PendingPing",
+    "Position",
+    "PresenceWatch",
     "ProtocolViolation",
     "ProxyError",
     "ReconnectingWebSocket",
@@ -92,13 +106,16 @@ __all__ = [
     "Router",
     "Server",
     "ServerStatistics",
+    "Subscription",
     "Timeouts",
     "TooManyRedirects",
+    "TopicStatistics",
     "TrioWSError",
     "Verdict",
     "WebSocket",
     "WebSocketStatistics",
     "all_of",
+    "backplane",
     "basic_auth",
     "bearer_auth",
     "classification",
@@ -106,12 +123,14 @@ __all__ = [
     "health",
     "keep_connected",
     "serve",
+    "slow_consumers",
     "supervise",
 ]
 
 #: Where each name is at home. A home is imported when the first name of it is asked for: what
 #: needs only some of them, such as ``trio-ws --help``, starts several times as fast.
 _HOMES: Final = {
+    "backplane._interface": ("History", "Position"),
     "classification": ("Failure", "Verdict"),
     "_client": ("ConnectOptions", "connect"),
     "_close": ("CloseCode", "ClosedBy", "CloseReason"),
@@ -133,6 +152,11 @@ _HOMES: Final = {
         "TooManyRedirects",
         "TrioWSError",
     ),
+    "_hub.hub": ("Hub", "HubStatistics", "TopicStatistics"),
+    "_hub.membership": ("Membership",),
+    "_hub.presence": ("PresenceWatch",),
+    "_hub.settings": ("HubLimits",),
+    "_hub.subscriptions": ("Subscription",),
     "_heartbeat": ("AdaptiveHeartbeat", "Heartbeat", "HeartbeatPolicy", "IdleHeartbeat"),
     "_http": ("all_of", "basic_auth", "bearer_auth", "health"),
     "_keep_connected": ("OfflineQueue", "ReconnectingWebSocket", "keep_connected"),
@@ -153,7 +177,14 @@ _HOMES: Final = {
     "protocol.http": ("Headers", "Request", "Response"),
 }
 #: Public modules, which need no import of their own.
-_MODULES: Final = {"classification", "instrumentation", "protocol", "testing"}
+_MODULES: Final = {
+    "backplane",
+    "classification",
+    "instrumentation",
+    "protocol",
+    "slow_consumers",
+    "testing",
+}
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 

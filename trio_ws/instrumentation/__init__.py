@@ -7,6 +7,7 @@ callable that takes a record. By default there is one, `log_record`.
 from ._hooks import NO_HOOKS, Hook, Hooks
 from ._logging import log_record
 from ._records import (
+    BackplaneChanged,
     Connected,
     Connecting,
     ConnectionEnded,
@@ -15,6 +16,8 @@ from ._records import (
     HandlerCrashed,
     HandshakeAnswered,
     HeartbeatLost,
+    MemberEvicted,
+    MessagesMissed,
     PingReceived,
     PingSent,
     PongReceived,
@@ -28,6 +31,7 @@ from ._records import (
 
 __all__ = [
     "NO_HOOKS",
+    "BackplaneChanged",
     "Connected",
     "Connecting",
     "ConnectionEnded",
@@ -38,6 +42,8 @@ __all__ = [
     "HeartbeatLost",
     "Hook",
     "Hooks",
+    "MemberEvicted",
+    "MessagesMissed",
     "PingReceived",
     "PingSent",
     "PongReceived",

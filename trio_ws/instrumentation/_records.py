@@ -245,6 +245,49 @@ class Stopped:
     cause: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberEvicted:
+    """A hub made a member leave a topic, because it was too slow.
+
+    Attributes:
+      topic: which.
+      id: the connection's `WebSocket.id`; empty where it was a `Subscription`.
+      reason: what was found, for people.
+    """
+
+    topic: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesMissed:
+    """A hub's members may have missed messages of a topic from other processes.
+
+    Attributes:
+      topic: which.
+      cause: why, for people.
+      messages: how many; ``None`` where that is not known.
+    """
+
+    topic: str
+    cause: str
+    messages: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackplaneChanged:
+    """A hub's backplane has lost or regained its connection. Members here are served all the same.
+
+    Attributes:
+      connected: which of the two.
+      cause: why, for people.
+    """
+
+    connected: bool
+    cause: str
+
+
 #: What happens to a reconnecting client.
 ReconnectEvent: TypeAlias = Connecting | Connected | Disconnected | Waiting | Stopped
 
@@ -261,4 +304,7 @@ Record: TypeAlias = (
     | Received
     | Sent
     | ReconnectEvent
+    | MemberEvicted
+    | MessagesMissed
+    | BackplaneChanged
 )
