@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-import trio
-import trio.testing
-
-import trio_ws
 from trio_ws import Hub
-from trio_ws.testing import open_pair
 
 from .crowd import pairs, received
 
