@@ -191,12 +191,12 @@ class Contract(ABC):
         self, backplane: Backplane, elsewhere: Backplane
     ) -> None:
         async with connected(backplane, elsewhere) as ((here, one), (there, _)):
-            await subscribe("room", here)
+            await subscribe("room", here, history=HISTORY)
             for number in range(5):
                 publish(here, "room", str(number), history=HISTORY)
             await one.messages(5)
             position = one.envelopes[1].position
-            await subscribe("room", there)
+            await subscribe("room", there, history=HISTORY)
             replay = await there.replay("room", position)
             assert replay.recovered
             assert [envelope.message for envelope in replay.envelopes] == ["2", "3", "4"]
@@ -212,7 +212,7 @@ class Contract(ABC):
         self, backplane: Backplane, elsewhere: Backplane
     ) -> None:
         async with connected(backplane, elsewhere) as ((here, one), (there, _)):
-            await subscribe("room", here)
+            await subscribe("room", here, history=HISTORY)
             before = await here.replay("room", None)
             for link in (here, there, here):
                 publish(link, "room", "hello", history=HISTORY)
@@ -227,7 +227,7 @@ class Contract(ABC):
 
     async def test_all_that_is_kept_is_replayed_from_the_oldest(self, backplane: Backplane) -> None:
         async with connected(backplane) as ((link, recorder),):
-            await subscribe("room", link)
+            await subscribe("room", link, history=HISTORY)
             for number in range(15):
                 publish(link, "room", str(number), history=HISTORY)
             await recorder.messages(15)
@@ -243,7 +243,7 @@ class Contract(ABC):
 
     async def test_a_position_of_another_sequence_means_nothing(self, backplane: Backplane) -> None:
         async with connected(backplane) as ((link, recorder),):
-            await subscribe("room", link)
+            await subscribe("room", link, history=HISTORY)
             publish(link, "room", "hello", history=HISTORY)
             await recorder.messages(1)
             position = recorder.envelopes[0].position
@@ -263,22 +263,36 @@ class Contract(ABC):
         self, backplane: Backplane, elsewhere: Backplane
     ) -> None:
         async with connected(backplane) as ((here, one),):
-            await subscribe("room", here)
+            await subscribe("room", here, history=HISTORY)
             publish(here, "room", "first", history=HISTORY)
             await one.messages(1)
             here.unsubscribe("room")
             publish(here, "room", "second", history=HISTORY)
         async with connected(elsewhere) as ((there, _),):
-            await subscribe("room", there)
+            await subscribe("room", there, history=HISTORY)
             replay = await there.replay("room", one.envelopes[0].position)
             assert [envelope.message for envelope in replay.envelopes] == ["second"]
+
+    async def test_so_do_positions_in_a_topic_that_is_quiet(
+        self, backplane: Backplane, elsewhere: Backplane
+    ) -> None:
+        async with connected(backplane, elsewhere) as ((here, _), (there, _)):
+            await subscribe("room", here, history=HISTORY)
+            quiet = (await here.replay("room", None)).position
+            here.unsubscribe("room")
+            assert quiet is not None
+            publish(there, "room", "first", history=HISTORY)
+            await subscribe("room", here, history=HISTORY)
+            replay = await here.replay("room", quiet)
+            assert replay.recovered
+            assert [envelope.message for envelope in replay.envelopes] == ["first"]
 
     async def test_nothing_is_missing_between_replay_and_delivery(
         self, backplane: Backplane, elsewhere: Backplane
     ) -> None:
         plenty = History(messages=1000, seconds=60)
         async with connected(backplane, elsewhere) as ((here, one), (there, two)):
-            await subscribe("room", here)
+            await subscribe("room", here, history=HISTORY)
             publish(here, "room", "first", history=plenty)
             await one.messages(1)
 
@@ -291,7 +305,7 @@ class Contract(ABC):
                 nursery.start_soon(publish_on)
                 for _ in range(10):
                     await trio.lowlevel.checkpoint()
-                await subscribe("room", there)
+                await subscribe("room", there, history=HISTORY)
                 replay = await there.replay("room", one.envelopes[0].position)
             await one.messages(51)
             publish(here, "room", "end", history=plenty)
@@ -384,10 +398,10 @@ async def connected(*backplanes: Backplane) -> AsyncGenerator[list[tuple[Link, R
         yield links
 
 
-async def subscribe(topic: str, *links: Link) -> None:
+async def subscribe(topic: str, *links: Link, history: History | None = None) -> None:
     """Subscribe to it, and wait until that is so."""
     for link in links:
-        link.subscribe(topic)
+        link.subscribe(topic, history)
     for link in links:
         await link.wait_subscribed(topic)
 

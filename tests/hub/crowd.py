@@ -24,12 +24,9 @@ async def pairs(count: int, **options: Any) -> AsyncGenerator[list[Pair]]:
 
 
 @asynccontextmanager
-async def slow_pair(**options: Any) -> AsyncGenerator[Pair]:
-    """A connection whose client's system takes nothing: whatever is not in its outbox waits.
-
-    `let_go` has it take everything.
-    """
-    here, there = trio.testing.lockstep_stream_pair()
+async def gated_pair(**options: Any) -> AsyncGenerator[Pair]:
+    """A connection whose client's system takes nothing from the server until `let_go`."""
+    here, there = trio.testing.memory_stream_pair()
     async with open_pair(streams=(here, Gate(there)), **options) as pair:
         try:
             yield pair

@@ -426,7 +426,7 @@ class Hub:
         if topic is None:
             topic = Topic(name, self._limits, wake=self._fan_out.wake, unused=self._on_unused)
             self._topics[name] = topic
-            self._open_link().subscribe(name)
+            self._open_link().subscribe(name, self._history_of(name))
         return topic
 
     def _on_unused(self, topic: Topic) -> None:

@@ -270,8 +270,14 @@ class Link(ABC):
         """
 
     @abstractmethod
-    def subscribe(self, topic: str) -> None:
-        """Have the topic's messages and changes of presence delivered, from some time on."""
+    def subscribe(self, topic: str, history: History | None = None) -> None:
+        """Have the topic's messages and changes of presence delivered, from some time on.
+
+        Args:
+          topic: which.
+          history: as in `publish`. Where there is one, positions in the topic mean something for at
+            least ``History.seconds`` after the last has unsubscribed, published to or not.
+        """
 
     @abstractmethod
     async def wait_subscribed(self, topic: str) -> None:

@@ -73,14 +73,14 @@ class MemoryBackplane(Backplane):
         """Keep the topic, or forget it, as it is in use or not."""
         if topic.links:
             self._idle.pop(name, None)
-        elif topic.entries:
+        elif topic.kept_for:
+            topic.expires_at = trio.current_time() + topic.kept_for
             self._idle[name] = topic
             self._idle.move_to_end(name)
             if len(self._idle) > self._max_idle_topics:
                 self._forget_oldest()
         else:
-            self._idle.pop(name, None)
-            self._topics.pop(name, None)
+            del self._topics[name]
 
     def _forget_expired(self) -> None:
         now = trio.current_time()
@@ -99,10 +99,20 @@ class _Topic:
       links: who is subscribed.
       present: who is in it.
       entries: what is kept, with the time when each message expires.
-      expires_at: when the newest of them does.
+      kept_for: seconds that the topic is kept when nobody is subscribed to it any more.
+      expires_at: until when, then.
     """
 
-    __slots__ = ("_size", "entries", "epoch", "expires_at", "links", "offset", "present")
+    __slots__ = (
+        "_size",
+        "entries",
+        "epoch",
+        "expires_at",
+        "kept_for",
+        "links",
+        "offset",
+        "present",
+    )
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(6)
@@ -110,6 +120,7 @@ class _Topic:
         self.links: dict[_MemoryLink, None] = {}
         self.present: dict[str, Presence] = {}
         self.entries: deque[tuple[float, Envelope]] = deque()
+        self.kept_for = 0.0
         self.expires_at = 0.0
         self._size = 0
 
@@ -128,8 +139,8 @@ class _Topic:
             self.entries.clear()
             self._size = 0
             return
-        self.expires_at = trio.current_time() + history.seconds
-        self.entries.append((self.expires_at, envelope))
+        self.kept_for = history.seconds
+        self.entries.append((trio.current_time() + history.seconds, envelope))
         self._size += len(envelope.payload)
         while len(self.entries) > history.messages or self._size > history.size:
             self._forget_first()
@@ -225,9 +236,11 @@ class _MemoryLink(Link):
                     return link.receiver
         return None
 
-    def subscribe(self, topic: str) -> None:
+    def subscribe(self, topic: str, history: History | None = None) -> None:
         known = self._subscribed[topic] = self._backplane.topic_in_use(topic)
         known.links[self] = None
+        if history is not None:
+            known.kept_for = history.seconds
         self._backplane.settle(topic, known)
 
     async def wait_subscribed(self, topic: str) -> None:
