@@ -13,6 +13,8 @@ from trio_ws.testing import Pair, open_pair
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    import pytest
+
     import trio_ws
 
 
@@ -73,3 +75,10 @@ async def received(ws: trio_ws.WebSocket) -> list[str | bytes]:
             return messages
         while ws.statistics().inbox_messages:
             messages.append(await ws.receive())
+
+
+def one_member_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every fan-out give one member something, and then let others have their turn."""
+    for module in ("topics", "fanout"):
+        # Every look at the clock finds the turn over.
+        monkeypatch.setattr(f"trio_ws._hub.{module}.perf_counter", lambda: float("inf"))
