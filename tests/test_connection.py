@@ -42,6 +42,7 @@ from trio_ws.instrumentation import (
     Sent,
 )
 from trio_ws.protocol.frames import Opcode, encode_frame
+from trio_ws.protocol.prepared import Prepared, PreparedRun
 from trio_ws.testing import Pair, open_pair
 
 if TYPE_CHECKING:
@@ -422,6 +423,93 @@ async def test_a_stream_ends_with_its_connection() -> None:
         assert await stream.receive() == "a"
         with pytest.raises(ConnectionClosedError):
             await stream.receive()
+
+
+# Messages that go to many
+
+
+async def test_a_prepared_message_goes_in_line_with_the_others(pair: OpenPair) -> None:
+    async with pair() as (client, server):
+        assert isinstance(server, Connection)
+        assert server.takes_prepared
+        await server.send("first")
+        assert server.put_prepared(PreparedRun([Prepared.of("second"), Prepared.of(b"third")]))
+        await server.wait_prepared()
+        assert server.put_prepared(Prepared.of("fourth"))
+        assert [await client.receive() for _ in range(4)] == ["first", "second", b"third", "fourth"]
+        assert server.statistics().messages_sent == 4
+
+
+async def test_a_client_masks_each_message_for_itself() -> None:
+    async with open_pair() as (client, _):
+        assert isinstance(client, Connection)
+        assert not client.takes_prepared
+
+
+async def test_a_prepared_message_does_not_go_where_send_would_wait() -> None:
+    here, there = trio.testing.lockstep_stream_pair()
+    async with open_pair(streams=(here, there)) as (client, server):
+        assert isinstance(server, Connection)
+        plug = "x" * 100_000
+        await server.send(plug)
+        assert not server.put_prepared(Prepared.of("too early"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.wait_prepared)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await client.receive() == plug
+        assert server.put_prepared(Prepared.of("now"))
+        assert await client.receive() == "now"
+
+
+async def test_nor_between_the_fragments_of_another() -> None:
+    async with open_pair() as (client, server):
+        assert isinstance(server, Connection)
+        went = []
+
+        async def parts() -> AsyncIterator[str]:
+            yield "a"
+            went.append(server.put_prepared(Prepared.of("in between")))
+            yield "b"
+
+        await server.send(parts())
+        assert went == [False]
+        assert await client.receive() == "ab"
+
+
+async def test_nor_after_the_end() -> None:
+    async with open_pair() as (client, server):
+        assert isinstance(server, Connection)
+        await client.aclose()
+        await server.wait_closed()
+        with pytest.raises(ConnectionClosedOK):
+            server.put_prepared(Prepared.of("too late"))
+        with pytest.raises(ConnectionClosedOK):
+            await server.wait_prepared()
+
+
+async def test_who_asked_is_called_at_the_end_once() -> None:
+    async with open_pair() as (client, server):
+        assert isinstance(server, Connection)
+        called: list[str] = []
+
+        def first() -> None:
+            called.append("first")
+            # Forgetting one that is being called is no error.
+            server.forget_at_end(first)
+
+        def second() -> None:
+            called.append(f"second, {server.close_reason is not None}")
+
+        def forgotten() -> None:
+            raise AssertionError("it was forgotten")
+
+        for tell in (first, forgotten, second):
+            server.call_at_end(tell)
+        server.forget_at_end(forgotten)
+        server.forget_at_end(forgotten)
+        await client.aclose()
+        await server.wait_closed()
+        assert called == ["first", "second, True"]
 
 
 async def _until_closed(function: Callable[[], Any]) -> None:

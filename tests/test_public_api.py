@@ -47,7 +47,7 @@ PUBLIC_MODULES = {"backplane", "classification", "slow_consumers"}
 PUBLIC_NAMES = [(module, name) for module in MODULES for name in module.__all__]
 
 #: Aliases of types have no docstring of their own.
-ALIASES = {"Event", "ReconnectEvent", "Record", "ShouldRetry", "NO_HOOKS"}
+ALIASES = {"Event", "HubEvent", "ReconnectEvent", "Record", "ShouldRetry", "NO_HOOKS"}
 
 
 def functions_of(thing: object) -> Iterator[tuple[str, Callable[..., Any]]]:

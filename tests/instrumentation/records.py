@@ -5,6 +5,7 @@ from __future__ import annotations
 from trio_ws import CloseReason, Headers, Request, Response
 from trio_ws._websocket import WebSocketStatistics
 from trio_ws.instrumentation import (
+    BackplaneChanged,
     Connected,
     Connecting,
     ConnectionEnded,
@@ -13,6 +14,8 @@ from trio_ws.instrumentation import (
     HandlerCrashed,
     HandshakeAnswered,
     HeartbeatLost,
+    MemberEvicted,
+    MessagesMissed,
     PingReceived,
     PingSent,
     PongReceived,
@@ -94,4 +97,7 @@ def one_of_each() -> list[Record]:
         Disconnected(target=URL, reason=CloseReason(1012), open_for=61.26),
         Waiting(target=URL, delay=1.55, attempt=2, cause="refused"),
         Stopped(target=URL, attempts=3, cause="HTTP 403"),
+        MemberEvicted(topic="room", id="s1", reason="over 10 bytes waited"),
+        MessagesMissed(topic="room", cause="refused", messages=3),
+        BackplaneChanged(connected=False, cause="refused"),
     ]

@@ -9,11 +9,14 @@ import pytest
 from tests.instrumentation.records import URL, answered, crashed, ended, one_of_each, opened
 from trio_ws import ClosedBy, CloseReason
 from trio_ws.instrumentation import (
+    BackplaneChanged,
     Connected,
     Connecting,
     Disconnected,
     HandlerCrashed,
     HeartbeatLost,
+    MemberEvicted,
+    MessagesMissed,
     PingReceived,
     PingSent,
     PongReceived,
@@ -28,6 +31,7 @@ from trio_ws.instrumentation import (
 CONNECTION = "trio_ws.connection"
 SERVER = "trio_ws.server"
 RECONNECT = "trio_ws.reconnect"
+HUB = "trio_ws.hub"
 
 LINES: list[tuple[Record, str, int, str]] = [
     (opened(), CONNECTION, logging.DEBUG, "c1: open, /chat"),
@@ -108,6 +112,37 @@ LINES: list[tuple[Record, str, int, str]] = [
         logging.WARNING,
         f"{URL}: given up: HTTP 403",
     ),
+    (
+        MemberEvicted(topic="room", id="s1", reason="over 10 bytes waited"),
+        HUB,
+        logging.INFO,
+        "s1: evicted from room: over 10 bytes waited",
+    ),
+    (
+        MemberEvicted(topic="a\nb", id="", reason="over 10 bytes waited"),
+        HUB,
+        logging.INFO,
+        r"a subscription: evicted from a\nb: over 10 bytes waited",
+    ),
+    (
+        MessagesMissed(topic="a\nb", cause="re\nset", messages=3),
+        HUB,
+        logging.WARNING,
+        r"a\nb: 3 messages may have been missed: re\nset",
+    ),
+    (
+        MessagesMissed(topic="room", cause="reset", messages=None),
+        HUB,
+        logging.WARNING,
+        "room: messages may have been missed: reset",
+    ),
+    (
+        BackplaneChanged(connected=False, cause="re\nset"),
+        HUB,
+        logging.WARNING,
+        r"the backplane is gone: re\nset",
+    ),
+    (BackplaneChanged(connected=True, cause=""), HUB, logging.INFO, "the backplane is connected"),
 ]
 
 SILENT: list[Record] = [

@@ -15,11 +15,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from tests.instrumentation.records import URL, crashed, ended, one_of_each, opened
 from trio_ws import CloseCode, CloseReason
 from trio_ws.instrumentation import (
+    BackplaneChanged,
     Connected,
     Connecting,
     Disconnected,
     HeartbeatLost,
     Hooks,
+    MemberEvicted,
+    MessagesMissed,
     PingReceived,
     PingSent,
     PongReceived,
@@ -57,6 +60,9 @@ OF_THE_PROCESS = {
     "trio_ws_reconnect_wait_seconds",
     "trio_ws_reconnect_disconnects_total",
     "trio_ws_reconnect_stopped_total",
+    "trio_ws_hub_evictions_total",
+    "trio_ws_hub_gaps_total",
+    "trio_ws_hub_backplane_lost_total",
 }
 
 
@@ -180,6 +186,16 @@ def counted(registry: CollectorRegistry) -> dict[str, float]:
                 "reconnect_stopped_total{outcome=given_up}": 2,
             },
             id="reconnecting",
+        ),
+        pytest.param(
+            [
+                MemberEvicted(topic="room", id="s1", reason="slow"),
+                MessagesMissed(topic="room", cause="reset", messages=None),
+                BackplaneChanged(connected=False, cause="reset"),
+                BackplaneChanged(connected=True, cause=""),
+            ],
+            {"hub_evictions_total": 1, "hub_gaps_total": 1, "hub_backplane_lost_total": 1},
+            id="hub",
         ),
         pytest.param(
             # A verdict may be told after the end; what was never open does not close.

@@ -10,7 +10,7 @@ import pytest
 
 from tests.instrumentation.records import answered, one_of_each
 from trio_ws import Headers, Request, instrumentation
-from trio_ws.instrumentation import HandshakeAnswered, ReconnectEvent, Record, _records
+from trio_ws.instrumentation import HandshakeAnswered, HubEvent, ReconnectEvent, Record, _records
 
 KINDS = get_args(Record)
 
@@ -30,10 +30,13 @@ def test_the_examples_are_one_of_each() -> None:
 
 
 @pytest.mark.parametrize("record", one_of_each(), ids=lambda record: type(record).__name__)
-def test_a_record_is_frozen_and_belongs_to_a_connection_or_a_target(record: Record) -> None:
+def test_a_record_is_frozen_and_says_first_whose_it_is(record: Record) -> None:
     names = [field.name for field in dataclasses.fields(record)]
-    of_client = isinstance(record, ReconnectEvent | HandshakeAnswered)
-    assert names[0] == ("target" if of_client else "id")
+    if isinstance(record, HubEvent):
+        assert names[0] in {"topic", "connected"}
+    else:
+        of_client = isinstance(record, ReconnectEvent | HandshakeAnswered)
+        assert names[0] == ("target" if of_client else "id")
     for name in names:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(record, name, None)

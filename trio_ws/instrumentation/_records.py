@@ -291,6 +291,9 @@ class BackplaneChanged:
 #: What happens to a reconnecting client.
 ReconnectEvent: TypeAlias = Connecting | Connected | Disconnected | Waiting | Stopped
 
+#: What happens to a hub.
+HubEvent: TypeAlias = MemberEvicted | MessagesMissed | BackplaneChanged
+
 #: What a hook is given.
 Record: TypeAlias = (
     HandshakeAnswered
@@ -304,7 +307,5 @@ Record: TypeAlias = (
     | Received
     | Sent
     | ReconnectEvent
-    | MemberEvicted
-    | MessagesMissed
-    | BackplaneChanged
+    | HubEvent
 )

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from .._close import CloseCode
 from ._records import (
+    BackplaneChanged,
     Connecting,
     ConnectionEnded,
     ConnectionOpened,
     Disconnected,
     HandlerCrashed,
     HeartbeatLost,
+    MemberEvicted,
+    MessagesMissed,
     PingSent,
     PongReceived,
     Received,
@@ -72,6 +75,12 @@ class PrometheusHook:
     - ``reconnect_disconnects_total``: connections that were lost or closed.
     - ``reconnect_stopped_total``: clients that will not try again, with the label ``outcome``:
       ``done`` or ``given_up``.
+
+    Of hubs, without labels:
+
+    - ``hub_evictions_total``: members that were made to leave a topic, because they were too slow.
+    - ``hub_gaps_total``: times that messages from other processes may have been missed.
+    - ``hub_backplane_lost_total``: times that the backplane lost its connection.
 
     No label holds what a peer or a URL says, so the number of time series is bounded. What is told
     of a connection whose opening was not has the role ``unknown``.
@@ -158,6 +167,12 @@ class PrometheusHook:
         for outcome in ("done", "given_up"):
             self._stopped.labels(outcome)
 
+        self._evictions = counter("hub_evictions", "Members of topics that were too slow.")
+        self._gaps = counter("hub_gaps", "Times that messages may have been missed.")
+        self._backplane_lost = counter(
+            "hub_backplane_lost", "Times that a backplane lost its connection."
+        )
+
         self._roles: dict[str, _Role] = {}
         self._role_of: dict[str, _Role] = {}  # by the ids of open connections
 
@@ -199,6 +214,12 @@ class PrometheusHook:
                 self._disconnects.inc()
             case Stopped():
                 self._stopped.labels("done" if record.cause is None else "given_up").inc()
+            case MemberEvicted():
+                self._evictions.inc()
+            case MessagesMissed():
+                self._gaps.inc()
+            case BackplaneChanged(connected=False):
+                self._backplane_lost.inc()
             case _:
                 pass
 
