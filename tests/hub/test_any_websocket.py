@@ -87,6 +87,17 @@ async def test_it_leaves_when_it_ends(end: str) -> None:
             assert hub.topics == ()
 
 
+async def test_it_leaves_when_a_message_finds_that_it_has_ended() -> None:
+    async with Hub() as hub, open_pair() as (client, _):
+        async with hub.join(client, "room") as membership:
+            client.abort()
+            hub.publish_nowait("room", "hello")
+            # Before the task that waits for its end has had a turn.
+            hub._fan_out.give()
+            assert membership.has_left
+            assert hub.statistics().delivered == 0
+
+
 async def test_it_is_closed_when_it_is_evicted(autojump_clock: MockClock) -> None:
     here, there = trio.testing.memory_stream_pair()
     gate = Gate(here)

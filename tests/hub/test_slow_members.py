@@ -197,6 +197,26 @@ async def test_but_not_for_ever(autojump_clock: MockClock) -> None:
                 assert (plug, sorted(map(str, letters))) == (PLUG, list("abcdefg"))
 
 
+async def test_each_is_waited_for_as_long_as_it_says(autojump_clock: MockClock) -> None:
+    timeouts = trio_ws.Timeouts(write_stall=1000)
+    async with (
+        Hub(limits=SMALL, hooks=()) as hub,
+        gated_pair(timeouts=timeouts) as one,
+        gated_pair(timeouts=timeouts) as two,
+        hub.join(one.server, "room", slow=slow_consumers.wait(5)) as short,
+        hub.join(two.server, "room", slow=slow_consumers.wait(20)) as long,
+    ):
+        await plugged(hub)
+        await publish(hub, list("abcde"))
+        with trio.move_on_after(10):
+            await hub.publish("room", "never sent")
+        assert (short.evicted, long.evicted) == (True, False)
+        since = trio.current_time()
+        await hub.publish("room", "f")
+        assert trio.current_time() - since == pytest.approx(10)
+        assert hub.statistics().evicted == 2
+
+
 async def test_a_member_that_is_waited_for_may_leave(autojump_clock: MockClock) -> None:
     async with Hub(limits=SMALL) as hub, gated_pair() as pair:
         slow = slow_consumers.wait(5)

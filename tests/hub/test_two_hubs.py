@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from trio_ws import History, Hub, HubLimits, Position, slow_consumers
-from trio_ws.backplane import Gap, MemoryBackplane
+from trio_ws.backplane import Envelope, Gap, MemoryBackplane, Presence, PresenceChange
 from trio_ws.instrumentation import BackplaneChanged, MessagesMissed, Record
 from trio_ws.testing import open_pair
 
@@ -180,6 +180,33 @@ async def test_the_loss_of_a_backplane_is_told(caplog: pytest.LogCaptureFixture)
     ]
 
 
+async def test_what_is_told_of_a_topic_that_is_gone_is_no_matter() -> None:
+    async with Hub() as hub:
+        member = Presence(id="x", node="n")
+        hub._inbound.presence_changed(PresenceChange(topic="gone", member=member, joined=True))
+        hub._inbound.deliver(Envelope(topic="gone", payload=b"", text=True, node="n"))
+        assert hub._inbound.has_room("gone")
+        await hub._inbound.wait_room("gone")
+
+
+async def test_a_sequence_that_begins_anew_is_told_from_what_was_seen() -> None:
+    async with Hub(history=History()) as hub, open_pair() as (client, server):
+        for letter in "abc":
+            await hub.publish("room", letter)
+        async with hub.join(server, "room", since=Position.OLDEST):
+            for offset, letter in enumerate("de", 1):
+                hub._inbound.deliver(
+                    Envelope(
+                        topic="room",
+                        payload=letter.encode(),
+                        text=True,
+                        node="another",
+                        position=Position("new", offset),
+                    )
+                )
+            assert await received(client) == list("abcde")
+
+
 async def test_messages_without_positions_are_never_taken_for_old_ones() -> None:
     """Where a backplane is gone, what is published here still comes, without a number."""
     async with Hub(history=History()) as hub, open_pair() as (client, server):
@@ -187,8 +214,6 @@ async def test_messages_without_positions_are_never_taken_for_old_ones() -> None
         async with hub.join(server, "room", since=Position.OLDEST):
             link = hub._link
             assert link is not None
-            from trio_ws.backplane import Envelope
-
             hub._inbound.deliver(
                 Envelope(topic="room", payload=b"b", text=True, node=link.node, position=None)
             )

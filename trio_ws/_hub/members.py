@@ -156,10 +156,11 @@ class Member(ABC):
     def _is_for_it(self, message: Outgoing) -> bool:
         if message.number <= self._after or self.name in message.exclude:
             return False
-        if self._up_to is None or message.position is None:
-            return True
-        if message.position.epoch == self._up_to.epoch:
-            if message.position.offset <= self._up_to.offset:
+        if self._up_to is not None and message.position is not None:
+            if (
+                message.position.epoch == self._up_to.epoch
+                and message.position.offset <= self._up_to.offset
+            ):
                 return False
             # Nor is anything that comes behind it.
             self._up_to = None

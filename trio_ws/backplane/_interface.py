@@ -256,9 +256,9 @@ class Link(ABC):
           history: how much of the topic to keep, this message included; ``None`` for nothing.
         """
 
+    @abstractmethod
     def has_room(self, topic: str) -> bool:
         """Whether `publish` may be called without `wait_room`."""
-        return True
 
     @abstractmethod
     async def wait_room(self, topic: str) -> None:
