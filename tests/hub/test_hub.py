@@ -201,14 +201,12 @@ async def test_large_rooms_do_not_starve_the_others() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_who_leaves_in_the_midst_of_a_fan_out_gets_no_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    one_member_a_turn(monkeypatch)
+async def test_who_leaves_in_the_midst_of_a_fan_out_gets_no_more() -> None:
     async with Hub() as hub, pairs(3) as (one, two, three):
         async with hub.join(one.server, "room"), hub.join(two.server, "room") as second:
             hub.publish_nowait("room", "hello")
-            await trio.lowlevel.checkpoint()
+            # To one member.
+            hub._fan_out.give(0)
             second.leave()
             async with hub.join(three.server, "room"):
                 await hub.publish("room", "again")
@@ -232,15 +230,15 @@ async def test_topics_have_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_members_with_different_settings_get_the_same() -> None:
-    text = "the quick brown fox " * 200
+    text, own = "the quick brown fox " * 200, "jumps over the lazy dog " * 100
     compression = trio_ws.Compression()
     async with Hub() as hub, open_pair(compression=compression) as squeezed, open_pair() as plain:
         async with hub.join(squeezed.server, "room"), hub.join(plain.server, "room"):
             for _ in range(3):
                 await hub.publish("room", text)
                 await trio.testing.wait_all_tasks_blocked()
-                await squeezed.server.send(text)
-            assert await received(squeezed.client) == [text] * 6
+                await squeezed.server.send(own)
+            assert await received(squeezed.client) == [text, own] * 3
             assert await received(plain.client) == [text] * 3
             assert squeezed.client.statistics().bytes_received < len(text)
 
@@ -309,13 +307,12 @@ async def test_what_was_published_before_is_not_for_who_joins() -> None:
                 assert await received(two.client) == ["after"]
 
 
-async def test_not_even_where_it_is_given_only_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    one_member_a_turn(monkeypatch)
+async def test_not_even_where_it_is_given_only_later() -> None:
     async with Hub() as hub, pairs(3) as (one, two, three):
         async with hub.join(one.server, "room"), hub.join(two.server, "room"):
-            hub.publish_nowait("room", "given in three turns")
-            # In the midst of that, another message comes, and then a member.
-            await trio.lowlevel.checkpoint()
+            hub.publish_nowait("room", "given to one now, to the other later")
+            hub._fan_out.give(0)
+            # In between, another message comes, and then a member.
             hub.publish_nowait("room", "before")
             async with hub.join(three.server, "room"):
                 hub.publish_nowait("room", "after")

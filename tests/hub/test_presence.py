@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import trio
 import trio.testing
 
 from trio_ws import Hub, HubLimits, PresenceWatch
 from trio_ws.backplane import Presence, PresenceChange
+from trio_ws.backplane.memory import _MemoryLink
 from trio_ws.testing import open_pair
 
 from .crowd import pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 async def names(hub: Hub, topic: str = "room") -> list[str]:
@@ -129,6 +135,28 @@ async def test_a_watch_is_entered_once_and_closed() -> None:
             assert watch.members == ()
         with pytest.raises(RuntimeError, match="entered once"):
             await watch.__aenter__()
+
+
+async def test_a_topic_is_subscribed_to_for_as_long_as_somebody_is_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `Link.enter` wants it: a backplane need not tell of topics that nobody listens to."""
+
+    class Strict(_MemoryLink):
+        def enter(self, topic: str, info: Mapping[str, Any]) -> Presence:
+            assert topic in self._subscribed
+            return super().enter(topic, info)
+
+        def leave(self, topic: str, member: Presence) -> None:
+            assert topic in self._subscribed
+            super().leave(topic, member)
+
+    monkeypatch.setattr("trio_ws.backplane.memory._MemoryLink", Strict)
+    async with Hub() as hub, pairs(2) as (one, two):
+        async with hub.join(one.server, "room"):
+            pass
+        async with hub.join(two.server, "room"):
+            two.server.abort()
 
 
 async def test_an_evicted_member_is_gone() -> None:

@@ -61,8 +61,8 @@ async def test_all_see_one_order() -> None:
 async def test_who_is_excluded_is_so_in_its_own_process_only() -> None:
     """A connection's name means nothing elsewhere, where another may have the same."""
     async with two_hubs() as (here, there), pairs(2) as (one, two):
+        two.server._id = one.server.id  # type: ignore[attr-defined]
         async with here.join(one.server, "room"), there.join(two.server, "room"):
-            two.server._id = one.server.id  # type: ignore[attr-defined]
             await here.publish("room", "hello", exclude=one.server)
             assert await received(one.client) == []
             assert await received(two.client) == ["hello"]

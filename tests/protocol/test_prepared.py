@@ -102,8 +102,23 @@ def test_a_run_is_its_messages_one_after_the_other() -> None:
         assert received(client, data) == ["a", LONG, b"c"]
 
 
+def test_what_was_sent_before_a_shared_message_is_not_referred_to_after_it() -> None:
+    server, client = machines(DeflateParameters())
+    own, shared = "0123456789abcdef" * 50, "something else entirely, " * 40
+    for _ in range(3):
+        assert received(client, server.send_message(own, True)) == [own]
+        assert received(client, server.send_prepared(Prepared.of(shared))) == [shared]
+
+
+#: Alike in parts, and so worth referring to.
+TEXTS = ["".join(map(str, range(start, start + 60))) for start in (0, 20, 40, 50, 1000)]
+
+
 @given(
-    st.lists(st.tuples(st.booleans(), st.text(alphabet="abcd", max_size=60)), max_size=12),
+    st.lists(
+        st.tuples(st.booleans(), st.sampled_from(TEXTS) | st.text(alphabet="abcd", max_size=60)),
+        max_size=12,
+    ),
     st.booleans(),
 )
 def test_own_messages_in_between_are_readable(
