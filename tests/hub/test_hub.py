@@ -356,6 +356,7 @@ async def test_a_membership_is_entered_once_and_used_inside() -> None:
 async def test_a_hub_is_used_in_its_block() -> None:
     hub = Hub()
     assert repr(hub) == "<Hub: 0 topics, not entered>"
+    assert not hub.statistics().connected
     with pytest.raises(RuntimeError, match="async with Hub"):
         await hub.publish("room", "hello")
     async with hub:
@@ -364,6 +365,8 @@ async def test_a_hub_is_used_in_its_block() -> None:
         with pytest.raises(RuntimeError, match="entered once"):
             await hub.__aenter__()
     assert repr(hub) == "<Hub: 0 topics, closed>"
+    assert not hub.statistics().connected
+    assert hub.statistics().members == 0
 
 
 async def test_everything_fails_once_its_block_is_left() -> None:

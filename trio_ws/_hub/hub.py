@@ -77,7 +77,7 @@ class HubStatistics:
       dropped: messages that policies for slow members have dropped.
       evicted: members that were made to leave.
       missed: gaps that the backplane has told of.
-      connected: whether the backplane reaches other processes; with one in memory, always.
+      connected: see `Hub.connected`.
       not_sent: messages published here that no other process will get.
     """
 
@@ -112,7 +112,7 @@ class Hub:
 
     Use it in an ``async with`` block, around whatever uses it. When the block is left, what was
     published goes to the members that have room for it, subscriptions end, and connections stay
-    open. Once left, everything raises `trio.ClosedResourceError`.
+    open. Whoever publishes or joins afterwards gets `trio.ClosedResourceError`.
 
     Args:
       backplane: joins this hub with those of other processes; by default, a `MemoryBackplane` of
@@ -150,6 +150,7 @@ class Hub:
         self._nursery: trio.Nursery | None = None
         self._link: Link | None = None
         self._scope: Any = None
+        self._not_sent = 0
         self._burst = 0
         self._turn_ends = 0.0
 
@@ -197,6 +198,7 @@ class Hub:
             for watch in tuple(topic.watches):
                 watch.end()
                 topic.unwatch(watch)
+        self._not_sent = self._open_link().dropped
         self._link = None
 
     async def _close(self, code: int) -> None:
@@ -483,8 +485,8 @@ class Hub:
 
     @property
     def connected(self) -> bool:
-        """Whether the backplane reaches other processes; with one in memory, always."""
-        return self._open_link().connected
+        """Whether the backplane reaches other processes; with one in memory, in the hub's block."""
+        return self._link is not None and self._link.connected
 
     def topic_statistics(self, topic: str) -> TopicStatistics:
         """A snapshot of the counters of *topic*; zeros where nobody is in it."""
@@ -504,7 +506,6 @@ class Hub:
         total.add(self._counters)
         for topic in self._topics.values():
             total.add(topic.counters)
-        link = self._open_link()
         return HubStatistics(
             topics=len(self.topics),
             members=sum(len(topic.members) for topic in self._topics.values()),
@@ -513,8 +514,8 @@ class Hub:
             dropped=total.dropped,
             evicted=total.evicted,
             missed=self._inbound.gaps,
-            connected=link.connected,
-            not_sent=link.dropped,
+            connected=self.connected,
+            not_sent=self._not_sent if self._link is None else self._link.dropped,
         )
 
 

@@ -22,6 +22,8 @@ class Membership:
       topic: the topic's name.
     """
 
+    __slots__ = ("_entered", "_join", "_joined", "topic", "ws")
+
     def __init__(self, ws: WebSocket, topic: str, join: Callable[[], Awaitable[Joined]]) -> None:
         self.ws = ws
         self.topic = topic

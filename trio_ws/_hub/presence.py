@@ -123,9 +123,9 @@ class PresenceWatch(trio.abc.ReceiveChannel[PresenceChange]):
             else:
                 del self._members[change.member.id]
         self._changes.append(change)
-        if len(self._changes) > self._bound:
+        if self._known and len(self._changes) > self._bound:
             self._changes.popleft()
-            self.dropped += self._known
+            self.dropped += 1
         self._waiters.unpark()
 
     def end(self) -> None:

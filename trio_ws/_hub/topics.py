@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -142,14 +141,15 @@ class Topic:
         self._limits = limits
         self._wake = wake
         self._unused = unused
-        self._pending: deque[Outgoing] = deque()
+        self._pending: list[Outgoing] = []
         self._pending_size = 0
         # The messages that are being given, and the members that have not been given them.
         self._batch: Batch | None = None
         self._rest: Iterator[Member] = iter(())
         # Members that publishers wait for, and until when.
         self._holding: dict[Member, float] = {}
-        self._room = trio.lowlevel.ParkingLot()
+        # Most topics never need one.
+        self._room: trio.lowlevel.ParkingLot | None = None
 
     # Members
 
@@ -193,6 +193,8 @@ class Topic:
 
     async def wait_room(self) -> None:
         """Wait until that may have changed. Evicts members that have been waited for in vain."""
+        if self._room is None:
+            self._room = trio.lowlevel.ParkingLot()
         deadline = min(self._holding.values(), default=math.inf)
         with trio.move_on_at(deadline) as waiting:
             await self._room.park()
@@ -212,7 +214,7 @@ class Topic:
             self._tell_room()
 
     def _tell_room(self) -> None:
-        if self._room and self.has_room():
+        if self._room is not None and self.has_room():
             self._room.unpark_all()
 
     # Messages
@@ -247,10 +249,11 @@ class Topic:
         return False
 
     def _next_batch(self) -> Batch:
-        messages = []
-        size = 0
-        while self._pending and size < _RUN_SIZE:
-            messages.append(self._pending.popleft())
-            size += len(messages[-1].prepared)
+        size = count = 0
+        while count < len(self._pending) and size < _RUN_SIZE:
+            size += len(self._pending[count].prepared)
+            count += 1
+        messages = self._pending[:count]
+        del self._pending[:count]
         self._pending_size -= size
         return Batch(messages)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class MemoryBackplane(Backplane):
     """Joins the hubs of one process. A hub that is given no backplane has one of these to itself.
 
+    Like the hubs, it belongs to one thread: that of their event loop.
+
     A topic that nobody is subscribed to is kept as long as its history lasts. Names of topics
     often come from peers, so how many of those are kept is bounded.
 

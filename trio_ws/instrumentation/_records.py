@@ -133,12 +133,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A message was accepted by ``send``. Only for hooks that ask for traffic.
+    """A message was accepted by ``send``, or by a hub. Only for hooks that ask for traffic.
 
     Attributes:
       id: the connection's `WebSocket.id`.
-      messages: 1, or 0 for a fragment that did not complete its message.
-      bytes: of its frame, header included.
+      messages: 1, or 0 for a fragment that did not complete its message, or however many of a topic
+        went together.
+      bytes: of the frame, or frames, headers included.
     """
 
     id: str

@@ -11,6 +11,7 @@ from .handshake import BadRequest, BadResponse, ClientHandshake, Negotiated, Ser
 from .http import Headers, Request, Response
 from .machine import Close, Event, Failure, LocalProtocolError, Machine, Part, Ping, Pong
 from .masking import MaskingKeys, mask
+from .prepared import Prepared, PreparedRun
 
 __all__ = [
     "BadRequest",
@@ -34,6 +35,8 @@ __all__ = [
     "PerMessageDeflate",
     "Ping",
     "Pong",
+    "Prepared",
+    "PreparedRun",
     "Request",
     "Response",
     "ServerHandshake",
