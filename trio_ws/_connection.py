@@ -18,9 +18,10 @@ from .protocol.deflate import PerMessageDeflate
 from .protocol.machine import Machine, Part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from ._close import CloseReason
+    from ._errors import ConnectionClosed
     from ._settings import Compression, Limits, Timeouts
     from ._websocket import BytesLike, MessageStream, PendingPing, Sendable
     from .protocol.extensions import Extension
@@ -43,6 +44,7 @@ class Connection(Lifetime):
     """One open connection. What it is made of is said in `Lifetime`."""
 
     __slots__ = (
+        "_at_end",
         "_fragmenting",
         "_joined",
         "_messages_sent",
@@ -57,6 +59,8 @@ class Connection(Lifetime):
         self._turn_ends = 0.0
         # While a fragmented message is being sent, no other may be.
         self._fragmenting = False
+        # Whom to tell of its end.
+        self._at_end: list[Callable[[], None]] | None = None
         # The parts of a message that a receive() is joining.
         self._joined: list[str | bytes] | None = None
 
@@ -202,6 +206,29 @@ class Connection(Lifetime):
     def _tell_sent(self, messages: int, size: int) -> None:
         if self._traffic_hooks is not None:
             self._traffic_hooks.tell_traffic(Sent(id=self._id, messages=messages, bytes=size))
+
+    # Its end, for the hub
+
+    def call_at_end(self, tell: Callable[[], None]) -> None:
+        """Call *tell* as soon as nothing more can be sent, unless it is forgotten first.
+
+        For who would otherwise need a task that waits. The connection must be open, and *tell*
+        must not raise.
+        """
+        self._at_end = [*(self._at_end or ()), tell]
+
+    def forget_at_end(self, tell: Callable[[], None]) -> None:
+        """Call *tell* no longer; nothing happens where it was called."""
+        if self._at_end is not None:
+            self._at_end = [other for other in self._at_end if other != tell] or None
+
+    def _settle(
+        self, reason: CloseReason, error: Callable[[CloseReason], ConnectionClosed] | None
+    ) -> None:
+        super()._settle(reason, error)
+        at_end, self._at_end = self._at_end, None
+        for tell in at_end or ():
+            tell()
 
     # Receiving
 

@@ -104,7 +104,6 @@ class Lifetime(WebSocket):
     __slots__ = (
         "_afterwards",
         "_against_time",
-        "_at_end",
         "_bytes_received",
         "_context",
         "_control_allowance",
@@ -180,8 +179,6 @@ class Lifetime(WebSocket):
         # Whether the receive task waits no longer than a message under way may take.
         self._against_time = False
         self._end_waiters: trio.lowlevel.ParkingLot | None = None
-        # Whom to tell when the reason is fixed.
-        self._at_end: list[Callable[[], None]] | None = None
         self._skipping = False
         # What came after stop_reading().
         self._held_back = b""
@@ -325,22 +322,6 @@ class Lifetime(WebSocket):
         self._inbox.end()
         self._outbox.wake_waiters()
         self._pings.wake_all()
-        at_end, self._at_end = self._at_end, None
-        for tell in at_end or ():
-            tell()
-
-    def call_at_end(self, tell: Callable[[], None]) -> None:
-        """Call *tell* as soon as nothing more can be sent, unless it is forgotten first.
-
-        For who would otherwise need a task that waits. The connection must be open, and *tell*
-        must not raise.
-        """
-        self._at_end = [*(self._at_end or ()), tell]
-
-    def forget_at_end(self, tell: Callable[[], None]) -> None:
-        """Call *tell* no longer; nothing happens where it was called."""
-        if self._at_end is not None:
-            self._at_end = [other for other in self._at_end if other != tell] or None
 
     def _check_open(self) -> None:
         if self._reason is not None:

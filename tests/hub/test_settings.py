@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,3 @@ from trio_ws import HubLimits
 def test_each_is_a_positive_number(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"HubLimits\.{field} must be a positive number, not"):
         HubLimits(**{field: value})  # type: ignore[arg-type]
-
-
-def test_the_documentation_names_them_all() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "hub.md").read_text()
-    for field in fields(HubLimits):
-        assert f"`{field.name}`" in page
