@@ -309,8 +309,8 @@ class Hub:
         """*ws* is a member of *topic* for the length of an ``async with`` block.
 
         It leaves at the end of the block, at the end of the connection, or when it is evicted,
-        whichever comes first. What still waits for it then is dropped. Messages that others send
-        with ``ws.send`` go in between those of the topic.
+        whichever comes first. It has been given what was published until then; what its connection
+        had no room for is dropped. Messages sent with ``ws.send`` go in between those of the topic.
 
         Args:
           ws: any open connection, of a server or a client, of whatever engine.

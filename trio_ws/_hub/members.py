@@ -107,7 +107,7 @@ class Member(ABC):
         self._limits = options["limits"]
         self._on_left = options["on_left"]
         self._on_evicted = options["on_evicted"]
-        # What came before it did is not for it.
+        # What came before it did is not for it, nor is what it was given.
         self._after = topic.number
         # While it catches up: what has come meanwhile.
         self._held: list[Outgoing] | None = None
@@ -137,6 +137,7 @@ class Member(ABC):
                 self._hand_some(batch)
             else:
                 self._take(batch)
+            self._after = batch.last
         except Exception:
             # A policy's key function, or a WebSocket of somebody's own: not the others' concern.
             _logger.exception("%r failed", self)
@@ -154,8 +155,11 @@ class Member(ABC):
             self.evict("more came while it caught up than may wait")
 
     def _is_for_it(self, message: Outgoing) -> bool:
-        if message.number <= self._after or self.name in message.exclude:
-            return False
+        is_due = message.number > self._after and self.name not in message.exclude
+        return is_due and self._is_news(message)
+
+    def _is_news(self, message: Outgoing) -> bool:
+        """Whether it was not among what it has caught up with."""
         if self._up_to is not None and message.position is not None:
             if (
                 message.position.epoch == self._up_to.epoch
@@ -182,7 +186,7 @@ class Member(ABC):
         for message in missed:
             # However much that is: asked for once, it is not what makes it slow.
             self.backlog.append(message)
-        since = [message.prepared for message in held if self._is_for_it(message)]
+        since = [message.prepared for message in held if self._is_news(message)]
         if since:
             self._queue(since)
         if self._backlog:
@@ -241,6 +245,12 @@ class Member(ABC):
         """When something that waited was last taken."""
 
     # How it ends
+
+    def leave_now(self) -> None:
+        """Be given what was published until now, then `leave`."""
+        if not self.left:
+            self.topic.give_rest(self)
+        self.leave()
 
     def leave(self) -> None:
         """Be a member no more. Idempotent; what waits is dropped."""

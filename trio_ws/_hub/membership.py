@@ -48,7 +48,7 @@ class Membership:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._in().member.leave()
+        self._in().member.leave_now()
 
     @property
     def position(self) -> Position | None:
@@ -85,7 +85,7 @@ class Membership:
 
     def leave(self) -> None:
         """Leave now, before the block's end. Idempotent."""
-        self._in().member.leave()
+        self._in().member.leave_now()
 
     def _in(self) -> Joined:
         if self._joined is None:

@@ -45,13 +45,15 @@ class Batch:
 
     Attributes:
       messages: the messages, at least one.
+      first: the number of the first; most members were there before it came.
+      last: the number of the last.
+      exclude: who does not get all of them.
     """
 
     def __init__(self, messages: Sequence[Outgoing]) -> None:
         self.messages = messages
-        #: The number of the first; most members were there before it came.
         self.first = messages[0].number
-        #: Who does not get all of them.
+        self.last = messages[-1].number
         self.exclude: frozenset[str] = frozenset().union(*(one.exclude for one in messages))
 
     def __len__(self) -> int:
@@ -248,12 +250,25 @@ class Topic:
             self._tell_room()
         return False
 
+    def give_rest(self, member: Member) -> None:
+        """Give *member*, which is about to leave, what has come until now."""
+        being_given = () if self._batch is None else self._batch.messages
+        rest = [*being_given, *self._pending]
+        while rest and not member.left:
+            member.hand(_taken_run(rest))
+
     def _next_batch(self) -> Batch:
-        size = count = 0
-        while count < len(self._pending) and size < _RUN_SIZE:
-            size += len(self._pending[count].prepared)
-            count += 1
-        messages = self._pending[:count]
-        del self._pending[:count]
-        self._pending_size -= size
-        return Batch(messages)
+        batch = _taken_run(self._pending)
+        self._pending_size -= sum(map(len, batch.parts))
+        return batch
+
+
+def _taken_run(messages: list[Outgoing]) -> Batch:
+    """The first of *messages*, at least one, as many as go in one write. They are taken from it."""
+    size = count = 0
+    while count < len(messages) and size < _RUN_SIZE:
+        size += len(messages[count].prepared)
+        count += 1
+    batch = Batch(messages[:count])
+    del messages[:count]
+    return batch
