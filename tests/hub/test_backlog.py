@@ -56,11 +56,16 @@ def test_it_is_cleared(new_backlog: Callable[[], Backlog]) -> None:
 
 
 @pytest.mark.parametrize("new_backlog", KINDS)
-def test_it_is_taken_in_runs(new_backlog: Callable[[], Backlog]) -> None:
+def test_it_is_taken_in_runs(
+    new_backlog: Callable[[], Backlog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_ws._hub.backlog._RUN_SIZE", 4)
     backlog = new_backlog()
     push(backlog, "aaa", "bbb", "c")
-    assert [message.message for message in backlog.take(4)] == ["aaa", "bbb"]
-    assert [message.message for message in backlog.take(0)] == ["c"]
+    assert [message.message for message in backlog.take_run()] == ["aaa", "bbb"]
+    assert [message.message for message in backlog.take_run()] == ["c"]
+    push(backlog, "d" * 9, "e")
+    assert [message.message for message in backlog.take_run()] == ["d" * 9]
 
 
 @pytest.mark.parametrize("messages", [["a", "b", "c", "d"], ["aaaaaa", "bbbbb"]])

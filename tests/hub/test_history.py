@@ -93,18 +93,20 @@ async def test_a_topic_without_history_recovers_nothing() -> None:
             await publish(hub, "ab", topic)
         async with hub.join(server, "room/1", since=Position.OLDEST) as kept:
             assert kept.recovered
-        assert await received(client) == []
+        assert await received(client) == ["a", "b"]
         async with hub.join(server, "prices", since=Position.OLDEST) as not_kept:
             assert not_kept.recovered is False
             assert not_kept.position is None
 
 
-async def test_leaving_early_drops_what_was_not_sent() -> None:
-    async with Hub(history=KEPT) as hub, open_pair() as (client, server):
+async def test_leaving_early_drops_what_there_was_no_room_for() -> None:
+    async with Hub(history=KEPT) as hub, gated_pair() as pair:
         await publish(hub, "ab")
-        async with hub.join(server, "room", since=Position.OLDEST) as membership:
-            membership.leave()
-            assert await received(client) == []
+        await pair.server.send("#" * 70_000)
+        async with hub.join(pair.server, "room", since=Position.OLDEST):
+            pass
+        let_go(pair)
+        assert await received(pair.client) == ["#" * 70_000]
 
 
 async def test_messages_are_stamped_with_their_position() -> None:
@@ -163,12 +165,47 @@ async def test_what_is_replayed_is_not_what_makes_a_member_slow() -> None:
             assert await received(pair.client) == list("abcdefgh")
 
 
-async def test_a_replay_conflates_like_everything_else() -> None:
-    async with Hub(history=KEPT) as hub, open_pair() as (client, server):
+async def test_of_a_replay_that_waits_the_newest_of_each_key_is_kept() -> None:
+    async with Hub(history=KEPT) as hub, gated_pair() as pair:
         await publish(hub, "aabab")
+        await pair.server.send("#" * 70_000)
         slow = slow_consumers.conflate(lambda message: message)
-        async with hub.join(server, "room", since=Position.OLDEST, slow=slow):
-            assert await received(client) == ["a", "b"]
+        async with hub.join(pair.server, "room", since=Position.OLDEST, slow=slow) as membership:
+            assert membership.dropped == 0
+            let_go(pair)
+            assert (await received(pair.client))[1:] == ["a", "b"]
+
+
+async def test_a_large_replay_waits_where_there_is_no_room_for_it() -> None:
+    messages = [letter * 30_000 for letter in "abcdefgh"]
+    async with Hub(history=KEPT) as hub, gated_pair() as pair:
+        for message in messages:
+            await hub.publish("room", message)
+        async with hub.join(pair.server, "room", since=Position.OLDEST):
+            assert 60_000 < pair.server.statistics().outbox_bytes < 200_000
+            hub.publish_nowait("room", "after it")
+            await trio.testing.wait_all_tasks_blocked()
+            let_go(pair)
+            assert await received(pair.client) == [*messages, "after it"]
+
+
+async def test_a_client_that_has_just_ended_leaves_where_it_would_be_replayed_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_pair() as (client, _):
+
+        class Aborting(_MemoryLink):
+            async def replay(self, topic: str, since: Position | None) -> Replay:
+                found = await super().replay(topic, since)
+                # Before the task that waits for its end has had a turn.
+                client.abort()
+                return found
+
+        monkeypatch.setattr("trio_ws.backplane.memory._MemoryLink", Aborting)
+        async with Hub(history=KEPT) as hub:
+            await publish(hub, "ab")
+            async with hub.join(client, "room", since=Position.OLDEST) as membership:
+                assert membership.has_left
 
 
 # While the replay is on its way
@@ -227,6 +264,28 @@ async def test_nothing_is_missed_and_nothing_comes_twice(
             await publish(hub, "f")
             assert await received(client) == list("abcdef")
             done.set()
+
+
+async def test_nor_for_a_subscription(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_ws.backplane.memory._MemoryLink", SlowLink)
+    async with Hub(history=KEPT) as hub, trio.open_nursery() as nursery:
+        await publish(hub, "ab")
+        messages: list[str | bytes] = []
+
+        async def listen() -> None:
+            async with hub.subscribe("room", since=Position.OLDEST) as channel:
+                for _ in range(4):
+                    messages.append(await channel.receive())
+
+        nursery.start_soon(listen)
+        await trio.testing.wait_all_tasks_blocked()
+        assert isinstance(hub._link, SlowLink)
+        async with hub._link.before(1):
+            await publish(hub, "cd")
+            await trio.testing.wait_all_tasks_blocked()
+            assert messages == []
+        await trio.testing.wait_all_tasks_blocked()
+        assert messages == list("abcd")
 
 
 async def test_what_comes_meanwhile_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from ..protocol.prepared import Prepared
     from .settings import HubLimits
+
+
+#: Messages that pile up go to a member in runs of about this many bytes, each in one write.
+_RUN_SIZE: Final = 64 * 1024
+
+
+def run_length(messages: Iterable[Prepared]) -> int:
+    """How many of *messages*, the first of them, make a run: at least one, where there is one."""
+    size = count = 0
+    for message in messages:
+        if size >= _RUN_SIZE:
+            break
+        size += len(message)
+        count += 1
+    return count
 
 
 class Backlog:
@@ -50,14 +65,12 @@ class Backlog:
         self.size -= len(message)
         return message
 
-    def take(self, size: int) -> list[Prepared]:
-        """Take messages of about *size* bytes, at least one."""
-        taken = [self.pop()]
-        taken_size = len(taken[0])
-        while len(self) and taken_size < size:
-            taken.append(self.pop())
-            taken_size += len(taken[-1])
-        return taken
+    def take_run(self) -> list[Prepared]:
+        """Take the messages that go in one write, at least one."""
+        return [self.pop() for _ in range(run_length(self._waiting()))]
+
+    def _waiting(self) -> Iterable[Prepared]:
+        return self._messages
 
     def clear(self) -> None:
         """Drop everything."""
@@ -125,6 +138,9 @@ class ConflatingBacklog(Backlog):
 
     def append(self, message: Prepared) -> None:
         self.push(message)
+
+    def _waiting(self) -> Iterable[Prepared]:
+        return self._by_key.values()
 
     def pop(self) -> Prepared:
         _, message = self._by_key.popitem(last=False)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import trio
 
 from .._errors import ConnectionClosed
+from ..protocol.prepared import PreparedRun
+from .backlog import run_length
 from .topics import Batch
 
 if TYPE_CHECKING:
@@ -183,14 +185,20 @@ class Member(ABC):
         if self.left:
             return
         self._up_to = up_to
-        for message in missed:
+        news = [message.prepared for message in held if self._is_news(message)]
+        rest = self._offer([*missed, *news])
+        replayed = max(0, len(rest) - len(news))
+        for message in rest[:replayed]:
             # However much that is: asked for once, it is not what makes it slow.
             self.backlog.append(message)
-        since = [message.prepared for message in held if self._is_news(message)]
-        if since:
-            self._queue(since)
-        if self._backlog:
+        if rest[replayed:]:
+            self._queue(rest[replayed:])
+        if rest:
             self._queued()
+
+    @abstractmethod
+    def _offer(self, messages: list[Prepared]) -> list[Prepared]:
+        """Take what there is room for at once; return the rest."""
 
     @abstractmethod
     def _take(self, batch: Batch) -> None:
@@ -311,6 +319,20 @@ class WebSocketMember(Member):
         if taken < len(batch):
             self._queue(batch.parts[taken:])
             self._queued()
+
+    def _offer(self, messages: list[Prepared]) -> list[Prepared]:
+        try:
+            while messages:
+                run = messages[: run_length(messages)]
+                taken = self._outlet.put(PreparedRun(run), run)
+                self.topic.counters.delivered += taken
+                messages = messages[taken:]
+                if taken < len(run):
+                    break
+        except _ENDED:
+            self.leave()
+            return []
+        return messages
 
     def _queued(self) -> None:
         if self._draining is None and not self.left:

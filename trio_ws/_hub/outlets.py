@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ..protocol.prepared import Prepared
     from .backlog import Backlog
 
-#: Messages that have waited go out in runs of about this many bytes.
-_RUN_SIZE: Final = 64 * 1024
-
 _logger: Final = logging.getLogger("trio_ws.hub")
 
 
@@ -77,7 +74,7 @@ class PreparedOutlet(Outlet):
 
     async def put_waiting(self, backlog: Backlog) -> int:
         await self._connection.wait_prepared()
-        run = PreparedRun(backlog.take(_RUN_SIZE))
+        run = PreparedRun(backlog.take_run())
         self._connection.put_prepared(run)
         return run.count
 

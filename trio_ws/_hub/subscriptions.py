@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from ..backplane import Position
+    from ..protocol.prepared import Prepared
     from .members import Joined, MemberOptions
     from .topics import Batch, Topic
 
@@ -44,6 +45,9 @@ class ChannelMember(Member):
     def _take(self, batch: Batch) -> None:
         self._queue(batch.parts)
         self._queued()
+
+    def _offer(self, messages: list[Prepared]) -> list[Prepared]:
+        return messages
 
     def _queued(self) -> None:
         self._waiters.unpark_all()

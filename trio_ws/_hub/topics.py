@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from .._standstill import last_turns
 from ..protocol.prepared import Prepared, PreparedRun
+from .backlog import run_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from .members import Member
     from .presence import PresenceWatch
     from .settings import HubLimits
-
-#: Messages that pile up are given to each member together, in runs of about this many bytes.
-_RUN_SIZE: Final = 64 * 1024
 
 
 class Outgoing(NamedTuple):
@@ -265,10 +263,7 @@ class Topic:
 
 def _taken_run(messages: list[Outgoing]) -> Batch:
     """The first of *messages*, at least one, as many as go in one write. They are taken from it."""
-    size = count = 0
-    while count < len(messages) and size < _RUN_SIZE:
-        size += len(messages[count].prepared)
-        count += 1
+    count = run_length(message.prepared for message in messages)
     batch = Batch(messages[:count])
     del messages[:count]
     return batch
