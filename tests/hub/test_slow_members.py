@@ -217,6 +217,22 @@ async def test_each_is_waited_for_as_long_as_it_says(autojump_clock: MockClock) 
         assert hub.statistics().evicted == 2
 
 
+async def test_who_waits_already_is_told_that_there_is_somebody_to_wait_for(
+    autojump_clock: MockClock,
+) -> None:
+    """Or it would not know for how long, and nobody would evict the member."""
+    async with Hub(limits=SMALL) as hub, gated_pair() as pair:
+        async with hub.join(pair.server, "room", slow=slow_consumers.wait(5)):
+            await plugged(hub)
+            with trio.fail_after(1):
+                async with trio.open_nursery() as nursery:
+                    # As for a message that is pending, and will bring the member over its bound.
+                    nursery.start_soon(hub._topics["room"].wait_room)
+                    await trio.testing.wait_all_tasks_blocked()
+                    for letter in "abcde":
+                        hub.publish_nowait("room", letter)
+
+
 async def test_a_member_that_is_waited_for_may_leave(autojump_clock: MockClock) -> None:
     async with Hub(limits=SMALL) as hub, gated_pair() as pair:
         slow = slow_consumers.wait(5)

@@ -206,7 +206,11 @@ class Topic:
 
     def hold(self, member: Member, until: float) -> None:
         """Let publishers wait for *member*, no longer than *until*."""
-        self._holding.setdefault(member, until)
+        if member not in self._holding:
+            self._holding[member] = until
+            if self._room is not None:
+                # Who waits already has to know until when.
+                self._room.unpark_all()
 
     def release(self, member: Member) -> None:
         """Wait for *member* no longer."""
