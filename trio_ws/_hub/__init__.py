@@ -15,8 +15,10 @@ A message passes through these, and through each in one order per topic::
 - `outlets`: how messages get into a WebSocket: into the built-in engine's outbox without encoding
   them again, or through ``send_nowait`` and ``send`` of any other.
 - `backlog`: what waits for one member, by the rule of its policy (`trio_ws.slow_consumers`).
-- `subscriptions`: `Subscription`, a member that is a Trio channel.
+- `membership`: `Membership`, a WebSocket in a topic as its handler sees it.
+- `subscriptions`: `Subscription`, a topic as a Trio channel.
 - `presence`: `PresenceWatch`, who comes and goes.
+- `settings`: `HubLimits`.
 
 Rules that everything here keeps:
 
@@ -26,6 +28,8 @@ Rules that everything here keeps:
 2. Giving a message to a member never waits. What a member has no room for goes to its backlog, and
    only then is there a task for it.
 3. All members of a topic get its messages in one order. A message that was there when a member
-   joined comes to it by ``since=`` or not at all.
+   joined comes to it by ``since=`` or not at all; one that was there when it left, it has got.
 4. Leaving is synchronous, and can be done at any time: in the midst of a fan-out, too.
+5. What users give (``stamp=``, ``on_gap=``, the key of ``conflate``, a WebSocket of their own) may
+   raise. That is logged, and costs at most the message or the member that it was asked about.
 """
