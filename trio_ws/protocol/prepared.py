@@ -6,8 +6,8 @@ sent before (context takeover; RFC 7692, section 7.1.1): the message is compress
 any peer can inflate, whatever it remembers. Only the connection's own compressor would refer back
 over a message that it has not seen, so it starts afresh; see `Machine.send_prepared`.
 
-Measured on different prices in 1 KB of JSON: 40 us for each member became less than 1 us, beside
-24 us once for all. The message then takes 246 bytes, where 167 do if the peer remembers others.
+Measured on different prices in 1 KB of JSON: 13 us for each member became 0.2 us, beside 9 us once
+for all. The message then takes 246 bytes, where 167 do if the peer remembers others.
 """
 
 from __future__ import annotations
