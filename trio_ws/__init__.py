@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         InvalidHandshake,
         InvalidURL,
         MessageTooBig,
+        NotSupportedByEngine,
         ProtocolViolation,
         ProxyError,
         RedirectRefused,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ._routing import Router
     from ._server import Server, ServerStatistics, serve
     from ._settings import Compression, Limits, Timeouts
+    from ._trio_websocket import TrioWebSocket
     from ._websocket import (
         LatencyStatistics,
         MessageStream,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         WebSocketStatistics,
     )
     from .backplane._interface import History, Position
+    from ._wrap import wrap
     from .classification import Failure, Verdict
     from .protocol.http import Headers, Request, Response
 
@@ -93,6 +96,7 @@ __all__ = [
     "Membership",
     "MessageStream",
     "MessageTooBig",
+    "NotSupportedByEngine",
     "OfflineQueue",
     "PendingPing",
     "Position",
@@ -111,6 +115,7 @@ __all__ = [
     "TooManyRedirects",
     "TopicStatistics",
     "TrioWSError",
+    "TrioWebSocket",
     "Verdict",
     "WebSocket",
     "WebSocketStatistics",
@@ -125,6 +130,7 @@ __all__ = [
     "serve",
     "slow_consumers",
     "supervise",
+    "wrap",
 ]
 
 #: Where each name is at home. A home is imported when the first name of it is asked for: what
@@ -146,6 +152,7 @@ _HOMES: Final = {
         "InvalidHandshake",
         "InvalidURL",
         "MessageTooBig",
+        "NotSupportedByEngine",
         "ProtocolViolation",
         "ProxyError",
         "RedirectRefused",
@@ -167,6 +174,7 @@ _HOMES: Final = {
     "_routing": ("Router",),
     "_server": ("Server", "ServerStatistics", "serve"),
     "_settings": ("Compression", "Limits", "Timeouts"),
+    "_trio_websocket": ("TrioWebSocket",),
     "_websocket": (
         "LatencyStatistics",
         "MessageStream",
@@ -174,6 +182,7 @@ _HOMES: Final = {
         "WebSocket",
         "WebSocketStatistics",
     ),
+    "_wrap": ("wrap",),
     "protocol.http": ("Headers", "Request", "Response"),
 }
 #: Public modules, which need no import of their own.

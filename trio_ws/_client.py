@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 import trio
 
-from ._connection import make_connection
 from ._dial import Stage, nobody_cares, open_stream
+from ._engines import DEFAULT_ENGINE, check_engine, maker_of
 from ._errors import (
     ConnectionRejected,
     HandshakeTimeout,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ._connection import Connection
     from ._dial import Address
+    from ._engines import Engine
     from ._heartbeat import HeartbeatPolicy
     from ._settings import Compression
     from ._websocket import WebSocket
@@ -60,6 +61,7 @@ class _Options:
     server_hostname: str | None
     proxy: str | None
     address: Address | None
+    engine: Engine
     limits: Limits
     timeouts: Timeouts
     hooks: Hooks
@@ -82,6 +84,7 @@ async def connect(
     address: Address | None = None,
     stream: trio.abc.Stream | None = None,
     max_redirects: int = 5,
+    engine: Engine = DEFAULT_ENGINE,
     heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
     limits: Limits = DEFAULT_LIMITS,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
@@ -116,6 +119,8 @@ async def connect(
         where wanted, is the caller's business then; redirects are not followed.
       max_redirects: how many redirects to follow. Credentials and cookies are dropped when one
         leads to another origin; one from ``wss`` to ``ws`` is refused.
+      engine: what the connection runs on: ``"built-in"``, or ``"trio-websocket"``, the library of
+        that name; docs/engines.md says what that one cannot do.
       heartbeat: how a dead server is noticed: by default a ping every 20 seconds, to be answered
         within 20; see `Heartbeat`. ``None``: not at all.
       limits: bounds on what the server may make this side hold.
@@ -129,6 +134,7 @@ async def connect(
 
     Raises:
       InvalidURL: *url* cannot be connected to.
+      NotSupportedByEngine: *engine* cannot do what another option asks for.
       OSError: the server could not be reached: refused, unreachable, unknown host, cut off,
         or a certificate that does not verify (`ssl.SSLError`).
       ConnectionRejected: the server answered with something other than 101.
@@ -150,6 +156,7 @@ async def connect(
         address=address,
         stream=stream,
         max_redirects=max_redirects,
+        engine=engine,
         heartbeat=heartbeat,
         limits=limits,
         timeouts=timeouts,
@@ -170,9 +177,25 @@ class ConnectOptions(TypedDict, total=False):
     proxy: str | None
     address: Address | None
     max_redirects: int
+    engine: Engine
     heartbeat: HeartbeatPolicy | None
     limits: Limits
     timeouts: Timeouts
+
+
+def check_options(options: ConnectOptions) -> None:
+    """Refuse now what would fail every attempt later.
+
+    Raises:
+      TypeError: the heartbeat is no policy.
+      ValueError, NotSupportedByEngine: as in `check_engine`.
+    """
+    check_policy(options.get("heartbeat"))
+    check_engine(
+        options.get("engine", DEFAULT_ENGINE),
+        compression=options.get("compression"),
+        timeouts=options.get("timeouts", DEFAULT_TIMEOUTS),
+    )
 
 
 @asynccontextmanager
@@ -189,6 +212,7 @@ async def connected(
     address: Address | None = None,
     stream: trio.abc.Stream | None = None,
     max_redirects: int = 5,
+    engine: Engine = DEFAULT_ENGINE,
     heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
     limits: Limits = DEFAULT_LIMITS,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
@@ -197,6 +221,7 @@ async def connected(
 ) -> AsyncGenerator[Connection]:
     """`connect`, which also tells *on_stage* how far it has come."""
     check_policy(heartbeat)
+    check_engine(engine, compression=compression, timeouts=timeouts)
     options = _Options(
         headers=Headers(headers),
         origin=origin,
@@ -206,6 +231,7 @@ async def connected(
         server_hostname=server_hostname,
         proxy=proxy,
         address=address,
+        engine=engine,
         limits=limits,
         timeouts=timeouts,
         hooks=Hooks(hooks),
@@ -372,7 +398,7 @@ async def _attempt(target: Target, options: _Options) -> tuple[Connection, bytes
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    connection = make_connection(
+    connection = maker_of(options.engine)(
         stream,
         handshake.request,
         answer,

@@ -4,6 +4,7 @@
 
     TrioWSError(Exception)
       InvalidURL                      also ValueError
+      NotSupportedByEngine            also ValueError; .option .engine
       HandshakeError                  the opening handshake failed
         ConnectionRejected              .status .headers .body .retry_after
           TooManyRedirects                the answer was one redirect too many
@@ -54,6 +55,21 @@ class InvalidURL(TrioWSError, ValueError):
         super().__init__(f"{url}: {problem}")
         self.url = url
         self.problem = problem
+
+
+class NotSupportedByEngine(TrioWSError, ValueError):
+    """What was asked for is more than the chosen engine can do.
+
+    Attributes:
+      option: what was asked for, as it is written: ``compression=``, ``receive_stream()``.
+      engine: the engine's name, as ``engine=`` takes it.
+    """
+
+    def __init__(self, option: str, engine: str, advice: str = "") -> None:
+        advice = advice or "leave it out, or use the built-in engine"
+        super().__init__(f"{option} is not supported by the engine {engine!r}: {advice}")
+        self.option = option
+        self.engine = engine
 
 
 class HandshakeError(TrioWSError):

@@ -80,7 +80,7 @@ _READS_IN_A_ROW: Final = 4
 _CUT: Final = CloseReason(1006, "", ClosedBy.NETWORK, clean=False)
 _ABORTED: Final = CloseReason(1006, "", ClosedBy.LOCAL, clean=False)
 _STALLED: Final = CloseReason(1006, "the peer stopped reading", ClosedBy.LOCAL, clean=False)
-_TOO_MANY_CONTROL_FRAMES: Final = Failure(1008, "too many control frames")
+TOO_MANY_CONTROL_FRAMES: Final = Failure(1008, "too many control frames")
 
 _END_OF_TRANSPORT: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -559,7 +559,7 @@ class Lifetime(WebSocket):
                     messages.append(event)
                 self._skipping = self._skipping and not event.final
             elif not self._take_control(event):
-                return _TOO_MANY_CONTROL_FRAMES
+                return TOO_MANY_CONTROL_FRAMES
         return None
 
     def _take_control(self, event: Ping | Pong) -> bool:

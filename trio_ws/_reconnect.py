@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import trio
 
 from ._backoff import DEFAULT_BACKOFF, Backoff, Sequence
-from ._client import DEFAULT_HOOKS, DEFAULT_TIMEOUTS, ConnectOptions, connected, supervised
+from ._client import (
+    DEFAULT_HOOKS,
+    DEFAULT_TIMEOUTS,
+    ConnectOptions,
+    check_options,
+    connected,
+    supervised,
+)
 from ._close import ClosedBy, CloseReason
 from ._dial import Stage
 from ._endpoints import Endpoint, Targets
@@ -35,7 +42,6 @@ from ._errors import (
     is_end_of,
 )
 from ._events import Audience, EventStream
-from ._heartbeat import check_policy
 from .classification import Failure, Verdict, default
 from .instrumentation import Connected, Connecting, Disconnected, Stopped, Waiting
 
@@ -159,7 +165,7 @@ class Client:
         hooks: Iterable[Hook] = DEFAULT_HOOKS,
         **options: Unpack[ConnectOptions],
     ) -> None:
-        check_policy(options.get("heartbeat"))
+        check_options(options)
         self._targets = Targets(target)
         self._on_connect = on_connect
         self._on_connect_timeout = on_connect_timeout

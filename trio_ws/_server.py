@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from ._connection import make_connection
+from ._engines import DEFAULT_ENGINE, check_engine, maker_of
 from ._errors import is_end_of
 from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, start_heartbeat
 from ._http import Origins
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from ._connection import Connection
+    from ._engines import Engine
     from ._heartbeat import HeartbeatPolicy
     from ._http import ProcessRequest
     from ._settings import Compression
@@ -97,6 +98,7 @@ class _Options:
     headers: HeadersLike
     max_connections: int | None
     max_connections_per_host: int | None
+    engine: Engine
     heartbeat: HeartbeatPolicy | None
     on_error: OnError | None
     limits: Limits
@@ -371,7 +373,7 @@ class Server:
             compression=options.compression,
             headers=options.headers,
         )
-        connection = make_connection(
+        connection = maker_of(options.engine)(
             stream,
             request,
             negotiated,
@@ -542,6 +544,7 @@ async def serve(
     headers: HeadersLike = (),
     max_connections: int | None = None,
     max_connections_per_host: int | None = None,
+    engine: Engine = DEFAULT_ENGINE,
     heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
     on_error: OnError | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -582,6 +585,7 @@ async def serve(
       headers: additional headers of the 101 answer.
       max_connections: 503 with ``Retry-After`` beyond.
       max_connections_per_host: the same for one address (of IPv6, one /64 network).
+      engine: what connections run on; see `connect`.
       heartbeat: how a dead peer is noticed: by default a ping every 20 seconds, to be answered
         within 20; see `Heartbeat`. ``None``: not at all.
       on_error: sync or async, called with the connection and what its handler raised, before
@@ -596,11 +600,13 @@ async def serve(
     Raises:
       OSError: an address cannot be listened on.
       ValueError: the arguments contradict each other.
+      NotSupportedByEngine: *engine* cannot do what another of them asks for.
 
     Cancellation: abrupt and prompt: handlers are cancelled and every transport is closed. Use
     `Server.drain` to stop in good order.
     """
     check_policy(heartbeat)
+    check_engine(engine, compression=compression, timeouts=timeouts)
     options = _Options(
         process_request=_hooks(process_request, handler),
         origins=Origins.parse(origins),
@@ -609,6 +615,7 @@ async def serve(
         headers=headers,
         max_connections=max_connections,
         max_connections_per_host=max_connections_per_host,
+        engine=engine,
         heartbeat=heartbeat,
         on_error=on_error,
         limits=limits,

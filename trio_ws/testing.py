@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from ._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, hold_open
-from ._connection import make_connection
+from ._engines import DEFAULT_ENGINE, check_engine, maker_of
 from .instrumentation import Hooks
 from .protocol.handshake import ClientHandshake, ServerHandshake
 from .protocol.http import Response
@@ -18,6 +18,7 @@ from .protocol.http import Response
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
+    from ._engines import Engine
     from ._heartbeat import HeartbeatPolicy
     from ._settings import Compression, Limits, Timeouts
     from ._websocket import WebSocket
@@ -39,6 +40,7 @@ async def open_pair(
     target: str = "/",
     subprotocols: Sequence[str] = (),
     compression: Compression | None = None,
+    engine: Engine = DEFAULT_ENGINE,
     limits: Limits = DEFAULT_LIMITS,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
     heartbeat: HeartbeatPolicy | None = None,
@@ -60,12 +62,14 @@ async def open_pair(
       target: the path and query that the client asks for.
       subprotocols: spoken by both sides; the first is chosen.
       compression: used by both sides.
+      engine: of both sides; see `connect`.
       limits: of both sides.
       timeouts: of both sides.
       heartbeat: of both sides; by default none, so that a test's clock need not tick.
       hooks: told what happens on both sides.
       streams: the client's and the server's byte stream; by default a new pair in memory.
     """
+    check_engine(engine, compression=compression, timeouts=timeouts)
     here, there = streams or trio.testing.memory_stream_pair()
     ours = ClientHandshake(
         host="testserver",
@@ -83,7 +87,7 @@ async def open_pair(
     assert not isinstance(negotiated, Response)
     told = Hooks(hooks)
     connect = partial(
-        make_connection, compression=compression, limits=limits, timeouts=timeouts, hooks=told
+        maker_of(engine), compression=compression, limits=limits, timeouts=timeouts, hooks=told
     )
     client = connect(here, ours.request, negotiated, client=True)
     server = connect(there, request, agreed, client=False)
