@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 import trio_ws
+from tests.pairs import KEY, socket_streams
 from tests.sweeps import cancel_sweep, living_tasks
-from tests.test_connection import KEY, socket_streams
 from trio_ws._connection import Connection
 from trio_ws._poller import Poller, poller_of_this_run
 from trio_ws.instrumentation import PingReceived

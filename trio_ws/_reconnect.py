@@ -20,14 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import trio
 
 from ._backoff import DEFAULT_BACKOFF, Backoff, Sequence
-from ._client import (
-    DEFAULT_HOOKS,
-    DEFAULT_TIMEOUTS,
-    ConnectOptions,
-    check_options,
-    connected,
-    supervised,
-)
+from ._client import DEFAULT_HOOKS, DEFAULT_TIMEOUTS, check_options, connected, supervised
 from ._close import ClosedBy, CloseReason
 from ._dial import Stage
 from ._endpoints import Endpoint, Targets
@@ -50,6 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeAlias, Unpack
 
+    from ._client import ConnectOptions
     from ._connection import Connection
     from ._endpoints import TargetLike
     from ._websocket import WebSocket

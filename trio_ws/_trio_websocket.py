@@ -67,7 +67,7 @@ class TrioWebSocket(Connection):
     built-in engine stands in docs/engines.md.
     """
 
-    __slots__ = ("_below", "_ending", "_library", "_over", "_reader")
+    __slots__ = ("_before_read", "_below", "_ending", "_library", "_over", "_reader")
 
     def __init__(
         self, *args: Any, library: trio_websocket.WebSocketConnection | None = None, **options: Any
@@ -80,6 +80,8 @@ class TrioWebSocket(Connection):
         self._ending: Close | Failure | None = None
         self._over = trio.Event()
         self._reader = trio.CancelScope()
+        # How many messages had come before the last read.
+        self._before_read = 0
         if library is not None:
             self._go_below(library, b"")
 
@@ -110,6 +112,10 @@ class TrioWebSocket(Connection):
                 await self._open_library(bytes(data))
             assert self._library is not None
             ending = await self._receive_messages(self._library)
+            if not self._inbox.items and self._messages_received > self._before_read:
+                # Handed out already, and owed an answer all the same: see `_conclude`.
+                with trio.move_on_after(self._timeouts.violation_timeout):
+                    await self._inbox.wait_dry()
             await self._conclude(ending)
         finally:
             self._reader.cancel()
@@ -127,8 +133,8 @@ class TrioWebSocket(Connection):
                 if not self._inbox.has_room(0):
                     await self._pause_reading()
                 message = await library.get_message()
-                # After a close here, what the peer still sends is read and thrown away.
-                if self._error is not None or self._reason is None:
+                # After the end, what the peer still sends is read and thrown away.
+                if self._reason is None:
                     self._inbox.put([message])
         except trio_websocket.ConnectionClosed:
             closed = library.closed
@@ -192,6 +198,7 @@ class TrioWebSocket(Connection):
 
     def _note_read(self, size: int) -> None:
         """So many bytes have been read."""
+        self._before_read = self._messages_received
         self._bytes_received += size
         self._last_received = trio.current_time()
 
