@@ -67,7 +67,15 @@ class TrioWebSocket(Connection):
     built-in engine stands in docs/engines.md.
     """
 
-    __slots__ = ("_before_read", "_below", "_ending", "_library", "_over", "_reader")
+    __slots__ = (
+        "_before_read",
+        "_below",
+        "_ending",
+        "_library",
+        "_over",
+        "_reader",
+        "_until_abort",
+    )
 
     def __init__(
         self, *args: Any, library: trio_websocket.WebSocketConnection | None = None, **options: Any
@@ -80,6 +88,7 @@ class TrioWebSocket(Connection):
         self._ending: Close | Failure | None = None
         self._over = trio.Event()
         self._reader = trio.CancelScope()
+        self._until_abort = trio.CancelScope()
         # How many messages had come before the last read.
         self._before_read = 0
         if library is not None:
@@ -108,17 +117,21 @@ class TrioWebSocket(Connection):
 
     async def _receive_until_end(self, data: Buffer) -> None:
         try:
-            if self._library is None:
-                await self._open_library(bytes(data))
-            assert self._library is not None
-            ending = await self._receive_messages(self._library)
-            if not self._inbox.items and self._messages_received > self._before_read:
-                # Handed out already, and owed an answer all the same: see `_conclude`.
-                with trio.move_on_after(self._timeouts.violation_timeout):
-                    await self._inbox.wait_dry()
-            await self._conclude(ending)
+            with self._until_abort:
+                library = self._library or await self._open_library(bytes(data))
+                ending = await self._receive_messages(library)
+                if not self._inbox.items and self._messages_received > self._before_read:
+                    # Handed out already, and owed an answer all the same: see `_conclude`.
+                    with trio.move_on_after(self._timeouts.violation_timeout):
+                        await self._inbox.wait_dry()
+                await self._conclude(ending)
         finally:
             self._reader.cancel()
+
+    def _abort_transport(self) -> None:
+        super()._abort_transport()
+        # The library may be reading from a stream that does not notice.
+        self._until_abort.cancel()
 
     async def _receive_messages(
         self, library: trio_websocket.WebSocketConnection
@@ -150,7 +163,7 @@ class TrioWebSocket(Connection):
 
     # The library's connection
 
-    async def _open_library(self, leftover: bytes) -> None:
+    async def _open_library(self, leftover: bytes) -> trio_websocket.WebSocketConnection:
         """Make a connection of the library's, which is played the handshake that has been."""
         opening = _Opening(self)
         nursery = cast("trio.Nursery", _ReaderNursery(self))
@@ -174,6 +187,7 @@ class TrioWebSocket(Connection):
             library = await request.accept(subprotocol=subprotocol)
         self._library = library
         opening.over(self._go_below(library, leftover))
+        return library
 
     def _go_below(
         self, library: trio_websocket.WebSocketConnection, leftover: bytes
@@ -252,7 +266,7 @@ class TrioWebSocket(Connection):
             self._end_with(Close(int(event.code), event.reason or ""))
         elif closed is not None and closed.code == 1009:
             self._end_with(Failure(1009, closed.reason or ""))
-        elif self._ending is None:
+        else:
             # Somebody has called aclose() of the wrapped connection itself.
             self._begin_close(event.code, event.reason or "")
 
@@ -260,15 +274,20 @@ class TrioWebSocket(Connection):
         """Write a frame of the library's own, and wait until the transport has taken it.
 
         Raises:
-          trio.ClosedResourceError: after the close frame, or the end.
+          trio.BrokenResourceError: the transport has failed, or was closed.
+          trio_websocket.ConnectionClosed: the end has begun. From an error of its stream, the
+            library would conclude that the transport is gone.
         """
-        if frame:
-            if self._machine.close_sent is None:
-                self._outbox.put(frame)
-                await self._outbox.wait_written()
-            if self._outbox.broken or self._machine.close_sent is not None:
-                raise trio.ClosedResourceError("the connection is closed")
         await trio.lowlevel.checkpoint()
+        if not frame:
+            return
+        if self._reason is not None:
+            closed = trio_websocket.CloseReason(self._reason.code, self._reason.reason)
+            raise trio_websocket.ConnectionClosed(closed)
+        self._outbox.put(frame)
+        await self._outbox.wait_written()
+        if self._outbox.broken:
+            raise trio.BrokenResourceError("the transport has failed")
 
     async def _read_transport(self) -> bytes:
         return bytes(await self._transport.receive())
