@@ -15,6 +15,7 @@ from .._settings import Compression
 from .._url import Target, parse_url
 from ..protocol.handshake import ClientHandshake
 from ..protocol.http import Headers
+from .engine import engine_of
 from .failures import Usage, hide
 from .heartbeats import heartbeat_of
 from .secrets import read_lines, read_secret, read_value
@@ -67,6 +68,7 @@ def destination_of(options: ConnectionOptions) -> Destination:
             "proxy": None if options.proxy == "none" else options.proxy,
             "address": _address(options, target),
             "max_redirects": _MAX_REDIRECTS if options.location else 0,
+            "engine": engine_of(options.engine, compress=options.compress),
             "heartbeat": heartbeat_of(options.ping_interval, options.ping_timeout),
             "limits": replace(DEFAULT_LIMITS, max_message_size=options.max_size),
             "timeouts": replace(DEFAULT_TIMEOUTS, open_timeout=options.connect_timeout),

@@ -18,6 +18,7 @@ from .._server import DEFAULT_HOOKS, Server, serve
 from .._settings import Compression, Limits
 from .._url import host_port
 from .admission import origins_of, subprotocols_of
+from .engine import engine_of
 from .exit_codes import ExitCode
 from .failures import LocalFailure, redacted, say
 from .handlers import handler_of
@@ -117,6 +118,7 @@ def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> 
         "subprotocols": subprotocols_of(options),
         "compression": Compression() if options.compress else None,
         "max_connections": options.max_connections,
+        "engine": engine_of(options.engine, compress=options.compress, stall=options.stall),
         "heartbeat": heartbeat_of(options.ping_interval, options.ping_timeout),
         "limits": Limits(max_message_size=options.max_size),
         "hooks": hooks,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .engine import ClientEngine, EngineName
+
 _CONNECTION = "Connection"
 _TLS = "TLS"
 _LIVENESS = "Heartbeat"
@@ -115,6 +117,7 @@ class ConnectionOptions:
             rich_help_panel=_CONNECTION,
         ),
     ] = 1 << 20
+    engine: ClientEngine = EngineName.BUILT_IN
     cacert: Annotated[
         Path | None,
         typer.Option(

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from .engine import EngineName, ServerEngine
+
 _HANDLING = "What it does with connections"
 _PROCESSES = "Processes"
 _LISTENING = "Listening"
@@ -247,6 +249,7 @@ class AdmissionOptions(ListeningOptions):
             rich_help_panel=_CONNECTIONS,
         ),
     ] = False
+    engine: ServerEngine = EngineName.BUILT_IN
     ping_interval: Annotated[
         float,
         typer.Option(
