@@ -34,6 +34,7 @@ from wsproto.events import BytesMessage, CloseConnection, TextMessage
 from wsproto.events import Ping as PingEvent
 from wsproto.events import Pong as PongEvent
 
+from ._close import MAX_REASON_BYTES
 from ._connection import Connection
 from ._errors import NotSupportedByEngine
 from ._lifetime import TOO_MANY_CONTROL_FRAMES
@@ -153,7 +154,7 @@ class TrioWebSocket(Connection):
             closed = library.closed
             if self._reason is None and closed is not None:
                 # Unless that is known already, it was before this watched over it.
-                self._end_with(Failure(closed.code, closed.reason or ""))
+                self._end_with(_failure(closed))
         await self._over.wait()
         if self._ending is None:
             raise trio.BrokenResourceError("the peer has gone")
@@ -235,8 +236,9 @@ class TrioWebSocket(Connection):
             if not self._take_control(Pong(bytes(event.payload))):
                 return self._flooded()
         elif isinstance(event, CloseConnection):
-            kind = Close if closing else Failure
-            self._end_with(kind(int(event.code), event.reason or ""))
+            self._end_with(
+                Close(int(event.code), event.reason or "") if closing else _failure(event)
+            )
         return event
 
     def _flooded(self) -> Event:
@@ -265,7 +267,7 @@ class TrioWebSocket(Connection):
         elif closing:
             self._end_with(Close(int(event.code), event.reason or ""))
         elif closed is not None and closed.code == 1009:
-            self._end_with(Failure(1009, closed.reason or ""))
+            self._end_with(_failure(closed))
         else:
             # Somebody has called aclose() of the wrapped connection itself.
             self._begin_close(event.code, event.reason or "")
@@ -291,6 +293,12 @@ class TrioWebSocket(Connection):
 
     async def _read_transport(self) -> bytes:
         return bytes(await self._transport.receive())
+
+
+def _failure(what: CloseConnection | trio_websocket.CloseReason) -> Failure:
+    """The library's word for a broken rule, cut to what a close frame carries."""
+    reason = (what.reason or "").encode()[:MAX_REASON_BYTES]
+    return Failure(int(what.code), reason.decode("utf-8", "ignore"))
 
 
 class _StreamBelow(trio.abc.Stream):

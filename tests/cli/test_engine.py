@@ -17,7 +17,7 @@ from .helpers import client_options
 
 def test_every_engine_has_its_name() -> None:
     assert tuple(EngineName) == get_args(Engine)
-    assert DEFAULT_ENGINE == EngineName.BUILT_IN
+    assert EngineName(DEFAULT_ENGINE) is EngineName.BUILT_IN
 
 
 @pytest.mark.parametrize("name", EngineName)
