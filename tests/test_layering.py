@@ -85,7 +85,7 @@ FLOORS = {
         "classification",
         "slow_consumers",
     },
-    6: {"testing"},
+    6: {"_contract", "testing"},
     7: {
         "cli",
         "cli.__main__",

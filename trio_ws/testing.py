@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from ._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, hold_open
+from ._contract import check_websocket
 from ._engines import DEFAULT_ENGINE, check_engine, maker_of
 from .instrumentation import Hooks
 from .protocol.handshake import ClientHandshake, ServerHandshake
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ._websocket import WebSocket
     from .instrumentation import Hook
 
-__all__ = ["Pair", "open_pair"]
+__all__ = ["Pair", "check_websocket", "open_pair"]
 
 
 class Pair(NamedTuple):
