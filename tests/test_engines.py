@@ -1,4 +1,4 @@
-"""What differs between the engines: docs/engines.md, row by row, held to the facts."""
+"""What differs between the engines: docs/explanation/engines.md, row by row, held to the facts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "engines.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "engines.md"
 ROWS = [row for row in re.findall(r"^\| (.+?) \|", PAGE.read_text(), re.MULTILINE) if row != "what"]
 ROWS = [row for row in ROWS if not set(row) <= {"-", " ", "|"}]
 

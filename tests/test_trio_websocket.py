@@ -33,7 +33,7 @@ from trio_ws import (
     Timeouts,
     TrioWebSocket,
 )
-from trio_ws._trio_websocket import _StreamBelow
+from trio_ws._trio_websocket import _Opening, _StreamBelow
 from trio_ws.instrumentation import ConnectionOpened, PingReceived, PongReceived, Received
 from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.testing import open_pair
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from tests.pairs import OpenPair
+    from tests.pairs import OpenPair, Streams
     from trio_ws._engines import Engine
 
 ENGINE: Engine = "trio-websocket"
@@ -132,6 +132,26 @@ async def test_bytes_behind_the_request_reach_the_library() -> None:
     await stream.wait_send_all_might_not_block()
     await trio.aclose_forcefully(here)
     await trio.aclose_forcefully(there)
+
+
+async def test_pieces_and_standing_still_are_refused(open_pair: OpenPair) -> None:
+    async with open_pair() as (client, _):
+        with pytest.raises(NotSupportedByEngine, match=r"receive_stream\(\) .*: use receive\(\)"):
+            client.receive_stream()
+        assert isinstance(client, TrioWebSocket)
+        with pytest.raises(NotSupportedByEngine, match=r"stop_reading\(\)"):
+            client.stop_reading()
+
+
+async def test_the_opening_that_is_played_is_a_stream_like_any_other(open_pair: OpenPair) -> None:
+    async with open_pair(subprotocols=["chat"]) as (client, _):
+        assert isinstance(client, TrioWebSocket)
+        opening = _Opening(client)
+        await opening.wait_send_all_might_not_block()
+        request = await opening.receive_some()
+        assert request.startswith(b"GET / HTTP/1.1\r\n")
+        assert b"Sec-WebSocket-Protocol: chat" in request
+        await opening.aclose()
 
 
 async def test_a_reader_of_the_library_that_fails_costs_one_connection(
@@ -390,20 +410,27 @@ async def test_a_broken_rule_behind_what_had_come_before_is_one() -> None:
 
 
 @asynccontextmanager
-async def raw_library_server() -> AsyncIterator[
-    tuple[trio.abc.Stream, trio_websocket.WebSocketConnection]
-]:
+async def raw_library_server(
+    streams: Streams | None = None,
+) -> AsyncIterator[tuple[trio.abc.Stream, trio_websocket.WebSocketConnection]]:
     """A server's connection of the library's own, and the bare stream that its client holds."""
-    here, there = trio.testing.memory_stream_pair()
+    here, there = streams or trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        await here.send_all(
+        nursery.start_soon(
+            here.send_all,
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
         )
         request = await trio_websocket.wrap_server_stream(nursery, there)
-        server = await request.accept()
+        accepted: list[trio_websocket.WebSocketConnection] = []
+
+        async def accept() -> None:
+            accepted.append(await request.accept())
+
+        nursery.start_soon(accept)
         assert bytes(await here.receive_some()).startswith(b"HTTP/1.1 101")
-        yield here, server
+        await trio.testing.wait_all_tasks_blocked()
+        yield here, accepted[0]
         await trio.aclose_forcefully(here)
         await trio.aclose_forcefully(there)
 
@@ -449,6 +476,20 @@ async def test_a_message_of_the_library_s_own_on_a_dead_transport_fails() -> Non
             with pytest.raises(ConnectionClosedError, match="1006"):
                 await ws.receive()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_message_of_the_library_s_own_that_waits_fails_with_an_abort() -> None:
+    here, there = trio.testing.lockstep_stream_pair()
+    async with raw_library_server(streams=(here, there)) as (_, server):
+        async with wrapped(server) as ws, trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                with pytest.raises(trio_websocket.ConnectionClosed):
+                    await server.send_message("nobody reads it")
+
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            ws.abort()
 
 
 async def test_what_comes_after_our_close_is_thrown_away() -> None:

@@ -120,7 +120,7 @@ async def connect(
       max_redirects: how many redirects to follow. Credentials and cookies are dropped when one
         leads to another origin; one from ``wss`` to ``ws`` is refused.
       engine: what the connection runs on: ``"built-in"``, or ``"trio-websocket"``, the library of
-        that name; docs/engines.md says what that one cannot do.
+        that name; docs/explanation/engines.md says what that one cannot do.
       heartbeat: how a dead server is noticed: by default a ping every 20 seconds, to be answered
         within 20; see `Heartbeat`. ``None``: not at all.
       limits: bounds on what the server may make this side hold.

@@ -65,7 +65,7 @@ class TrioWebSocket(Connection):
     """A `WebSocket` over a ``trio_websocket.WebSocketConnection``.
 
     It is made by ``engine="trio-websocket"`` and by `wrap`. What it does differently from the
-    built-in engine stands in docs/engines.md.
+    built-in engine stands in docs/explanation/engines.md.
     """
 
     __slots__ = (
