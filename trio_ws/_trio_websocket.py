@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from wsproto import WSConnection
     from wsproto.events import Event
 
+    from ._lifetime import Ending
     from ._settings import Compression, Limits, Timeouts
     from ._websocket import MessageStream
     from .protocol.masking import Buffer
@@ -72,6 +73,7 @@ class TrioWebSocket(Connection):
         "_before_read",
         "_below",
         "_ending",
+        "_leftover",
         "_library",
         "_over",
         "_reader",
@@ -90,10 +92,12 @@ class TrioWebSocket(Connection):
         self._over = trio.Event()
         self._reader = trio.CancelScope()
         self._until_abort = trio.CancelScope()
+        # What had arrived behind the opening handshake.
+        self._leftover = b""
         # How many messages had come before the last read.
         self._before_read = 0
         if library is not None:
-            self._go_below(library, b"")
+            self._go_below(library)
 
     def __repr__(self) -> str:
         return super().__repr__().replace("Connection", "TrioWebSocket", 1)
@@ -116,10 +120,18 @@ class TrioWebSocket(Connection):
 
     # The receive task
 
-    async def _receive_until_end(self, data: Buffer) -> None:
+    def _poll(self) -> bool:
+        """Never: it is the library that reads, in a task."""
+        return False
+
+    def _take(self, data: Buffer) -> Ending:
+        self._leftover = bytes(data)
+        return None
+
+    async def _receive_until_end(self, ending: Ending) -> None:
         try:
             with self._until_abort:
-                library = self._library or await self._open_library(bytes(data))
+                library = self._library or await self._open_library()
                 ending = await self._receive_messages(library)
                 if not self._inbox.items and self._messages_received > self._before_read:
                     # Handed out already, and owed an answer all the same: see `_conclude`.
@@ -164,7 +176,7 @@ class TrioWebSocket(Connection):
 
     # The library's connection
 
-    async def _open_library(self, leftover: bytes) -> trio_websocket.WebSocketConnection:
+    async def _open_library(self) -> trio_websocket.WebSocketConnection:
         """Make a connection of the library's, which is played the handshake that has been."""
         opening = _Opening(self)
         nursery = cast("trio.Nursery", _ReaderNursery(self))
@@ -187,14 +199,12 @@ class TrioWebSocket(Connection):
             )
             library = await request.accept(subprotocol=subprotocol)
         self._library = library
-        opening.over(self._go_below(library, leftover))
+        opening.over(self._go_below(library))
         return library
 
-    def _go_below(
-        self, library: trio_websocket.WebSocketConnection, leftover: bytes
-    ) -> _StreamBelow:
+    def _go_below(self, library: trio_websocket.WebSocketConnection) -> _StreamBelow:
         """Put what reads, writes and watches for this connection beneath *library*."""
-        self._below = _StreamBelow(self, leftover)
+        self._below = _StreamBelow(self, self._leftover)
         library._stream = self._below
         library._wsproto = cast("WSConnection", _ProtocolBelow(self, library))
         return self._below
