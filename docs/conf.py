@@ -30,7 +30,7 @@ nitpicky = True
 #: Other projects' names, which have no page here.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|math|os|prometheus_client|ssl|trio|typing)\..*"),
-    ("py:.*", r"AbstractAsyncContextManager|PathLike|trio_ws\._routing\._H"),
+    ("py:.*", r"AbstractAsyncContextManager|PathLike|WebSocketConnection|trio_ws\._routing\._H"),
 ]
 
 autodoc_default_options = {"members": True}
@@ -43,6 +43,7 @@ autodoc_type_aliases = {
     for name in (
         "Address",
         "Buffer",
+        "Engine",
         "HeadersLike",
         "Offline",
         "ProcessRequest",
