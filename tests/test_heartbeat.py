@@ -1,7 +1,7 @@
 """Heartbeats: no false alarms, no missed deaths.
 
-The seven failures of rivals that the design names have a test each, and a rival's heartbeat as
-they write it, `naive`, which fails where ours must not.
+They run on each engine. The seven failures of rivals that the design names have a test each, and a
+rival's heartbeat as they write it, `naive`, which fails where ours must not.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from trio_ws import (
 from trio_ws._connection import Connection
 from trio_ws.instrumentation import NO_HOOKS, HeartbeatLost, PingSent, PongReceived
 from trio_ws.protocol.frames import Opcode, encode_frame
-from trio_ws.testing import open_pair
 
 from .network import URL, Sleeper, echo, install
 from .sweeps import living_tasks
@@ -49,6 +48,8 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from trio_ws import HeartbeatPolicy, WebSocket
+
+    from .pairs import OpenPair
 
 HEARTBEATS = ROOT / "docs" / "how-to" / "heartbeat.md"
 SECOND = Heartbeat(interval=1, timeout=1, jitter=0, rng=lambda: 1.0)
@@ -114,7 +115,7 @@ class Delayed(Valve):
 
 @asynccontextmanager
 async def watched(
-    policy: HeartbeatPolicy | None, **options: Any
+    open_pair: OpenPair, policy: HeartbeatPolicy | None, **options: Any
 ) -> AsyncGenerator[tuple[WebSocket, WebSocket, Valve]]:
     """A client with *policy*, a server without, and the server's side of the network."""
     here, there = trio.testing.memory_stream_pair()
@@ -130,7 +131,7 @@ async def watched(
 # The policies
 
 
-async def test_a_ping_every_interval(autojump_clock: MockClock) -> None:
+async def test_a_ping_every_interval(open_pair: OpenPair, autojump_clock: MockClock) -> None:
     records: list[object] = []
     async with open_pair(heartbeat=SECOND, hooks=[records.append]) as (client, server):
         await trio.sleep(10.5)
@@ -142,11 +143,12 @@ async def test_a_ping_every_interval(autojump_clock: MockClock) -> None:
 
 
 async def test_the_first_ping_leaves_after_a_random_part_of_the_interval(
+    open_pair: OpenPair,
     autojump_clock: MockClock,
 ) -> None:
     sent = []
     policy = Heartbeat(interval=20, rng=lambda: 0.3)
-    async with watched(None) as (client, _, _):
+    async with watched(open_pair, None) as (client, _, _):
         with trio.move_on_after(7):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(policy.run, client)
@@ -158,7 +160,7 @@ async def test_the_first_ping_leaves_after_a_random_part_of_the_interval(
     assert sent[0] == 0 < sent[1]
 
 
-async def test_silence_is_death(autojump_clock: MockClock) -> None:
+async def test_silence_is_death(open_pair: OpenPair, autojump_clock: MockClock) -> None:
     records: list[object] = []
     here, there = trio.testing.memory_stream_pair()
     valve = Valve(there)
@@ -177,9 +179,9 @@ async def test_silence_is_death(autojump_clock: MockClock) -> None:
         server.abort()
 
 
-async def test_several_may_be_missed(autojump_clock: MockClock) -> None:
+async def test_several_may_be_missed(open_pair: OpenPair, autojump_clock: MockClock) -> None:
     policy = Heartbeat(interval=1, timeout=1, misses=3, rng=lambda: 1.0)
-    async with watched(policy) as (client, _, valve):
+    async with watched(open_pair, policy) as (client, _, valve):
         valve.readable = trio.Event()
         with pytest.raises(HeartbeatTimeout):
             await client.receive()
@@ -192,7 +194,9 @@ async def test_jitter_stays_within_its_share() -> None:
     assert 21.5 < max(intervals) <= 22
 
 
-async def test_idle_pings_only_where_a_direction_is_silent(autojump_clock: MockClock) -> None:
+async def test_idle_pings_only_where_a_direction_is_silent(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
     policy = IdleHeartbeat(idle=5, timeout=5, jitter=0, rng=lambda: 0.0)
     records: list[object] = []
     async with open_pair(hooks=[records.append]) as (client, server):
@@ -215,7 +219,9 @@ async def test_idle_pings_only_where_a_direction_is_silent(autojump_clock: MockC
 
 
 @pytest.mark.parametrize("drawn", [0.0, 1.0])
-async def test_idle_pings_never_later_than_asked(autojump_clock: MockClock, drawn: float) -> None:
+async def test_idle_pings_never_later_than_asked(
+    open_pair: OpenPair, autojump_clock: MockClock, drawn: float
+) -> None:
     """Later is what a proxy would punish."""
     records: list[float] = []
 
@@ -235,9 +241,9 @@ async def test_idle_pings_never_later_than_asked(autojump_clock: MockClock, draw
     assert gaps == pytest.approx([44 if drawn else 55] * len(gaps))
 
 
-async def test_idle_notices_silence(autojump_clock: MockClock) -> None:
+async def test_idle_notices_silence(open_pair: OpenPair, autojump_clock: MockClock) -> None:
     policy = IdleHeartbeat(idle=5, timeout=3, jitter=0)
-    async with watched(policy) as (client, _, valve):
+    async with watched(open_pair, policy) as (client, _, valve):
         valve.readable = trio.Event()
         with pytest.raises(HeartbeatTimeout):
             await client.receive()
@@ -245,10 +251,11 @@ async def test_idle_notices_silence(autojump_clock: MockClock) -> None:
 
 
 async def test_idle_does_not_ping_on_and_on_while_this_side_does_not_read(
+    open_pair: OpenPair,
     autojump_clock: MockClock,
 ) -> None:
     policy = IdleHeartbeat(idle=5, timeout=3, jitter=0)
-    async with watched(policy, limits=Limits(inbox_messages=1)) as (client, server, _):
+    async with watched(open_pair, policy, limits=Limits(inbox_messages=1)) as (client, server, _):
         for _ in range(5):
             await server.send("x")
         await trio.sleep(100)
@@ -257,7 +264,9 @@ async def test_idle_does_not_ping_on_and_on_while_this_side_does_not_read(
         assert await client.receive() == "x"
 
 
-async def test_pings_go_out_while_this_side_does_not_read(autojump_clock: MockClock) -> None:
+async def test_pings_go_out_while_this_side_does_not_read(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
     """Who stands in between may cut what is idle, whyever it is."""
     records: list[object] = []
     here, there = trio.testing.memory_stream_pair()
@@ -282,11 +291,13 @@ async def test_pings_go_out_while_this_side_does_not_read(autojump_clock: MockCl
             nursery.cancel_scope.cancel()
 
 
-async def test_adaptive_follows_the_round_trips(autojump_clock: MockClock) -> None:
+async def test_adaptive_follows_the_round_trips(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
     policy = AdaptiveHeartbeat(
         interval=10, minimum=1, maximum=30, jitter=0, misses=1, rng=lambda: 1.0
     )
-    async with watched(policy) as (client, _, valve):
+    async with watched(open_pair, policy) as (client, _, valve):
         await trio.sleep(95)
         valve.readable = trio.Event()
         with pytest.raises(HeartbeatTimeout):
@@ -295,9 +306,11 @@ async def test_adaptive_follows_the_round_trips(autojump_clock: MockClock) -> No
         assert trio.current_time() == pytest.approx(101, abs=0.5)
 
 
-async def test_adaptive_starts_with_its_maximum(autojump_clock: MockClock) -> None:
+async def test_adaptive_starts_with_its_maximum(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
     policy = AdaptiveHeartbeat(interval=10, maximum=30, misses=1, rng=lambda: 0.0)
-    async with watched(policy) as (client, _, valve):
+    async with watched(open_pair, policy) as (client, _, valve):
         valve.readable = trio.Event()
         with pytest.raises(HeartbeatTimeout):
             await client.receive()
@@ -395,7 +408,7 @@ class Policy:
 
 
 async def test_a_verdict_in_a_group_is_a_verdict(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    open_pair: OpenPair, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def give(verdict: HeartbeatTimeout) -> None:
         await trio.sleep(1)
@@ -406,14 +419,14 @@ async def test_a_verdict_in_a_group_is_a_verdict(
             nursery.start_soon(ws.ping)
             inner.start_soon(give, HeartbeatTimeout(trio_ws.CloseReason(1011, "dead")))
 
-    async with watched(Policy(run)) as (client, _, _):
+    async with watched(open_pair, Policy(run)) as (client, _, _):
         with pytest.raises(HeartbeatTimeout, match="dead"):
             await client.receive()
     assert not caplog.records
 
 
 async def test_the_end_of_the_connection_may_be_let_through_in_a_group(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    open_pair: OpenPair, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def run(ws: WebSocket) -> None:
         async with trio.open_nursery() as nursery:
@@ -422,7 +435,7 @@ async def test_the_end_of_the_connection_may_be_let_through_in_a_group(
                 await ws.ping()
                 await trio.sleep(1)
 
-    async with watched(Policy(run)) as (client, server, _):
+    async with watched(open_pair, Policy(run)) as (client, server, _):
         await server.aclose(4000)
         await trio.sleep(5)
         assert client.close_reason is not None
@@ -431,19 +444,20 @@ async def test_the_end_of_the_connection_may_be_let_through_in_a_group(
 
 
 async def test_the_end_of_something_else_is_a_crash_of_the_policy(
+    open_pair: OpenPair,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def run(ws: WebSocket) -> None:
         raise trio.ClosedResourceError("a channel of its own")
 
-    async with watched(Policy(run)) as (client, _, _):
+    async with watched(open_pair, Policy(run)) as (client, _, _):
         with pytest.raises(ConnectionClosedError, match="the heartbeat crashed"):
             await client.receive()
     assert "the heartbeat policy crashed" in caplog.text
 
 
 async def test_a_policy_that_returns_is_worth_a_warning(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    open_pair: OpenPair, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def once(ws: WebSocket) -> None:
         await ws.ping()
@@ -451,20 +465,20 @@ async def test_a_policy_that_returns_is_worth_a_warning(
     async def until_the_end(ws: WebSocket) -> None:
         await ws.wait_closed()
 
-    async with watched(Policy(once)) as (client, _, _):
+    async with watched(open_pair, Policy(once)) as (client, _, _):
         await trio.sleep(1)
         assert client.close_reason is None
         text = f"{client.id}: the heartbeat policy has returned: nobody watches now"
     assert [record[1:] for record in caplog.record_tuples] == [(logging.WARNING, text)]
     caplog.clear()
-    async with watched(Policy(until_the_end)) as (client, _, _):
+    async with watched(open_pair, Policy(until_the_end)) as (client, _, _):
         await client.aclose()
         await trio.sleep(1)
     assert not caplog.records
 
 
 async def test_the_documented_policy_spares_a_peer_that_was_not_read_in_time(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    open_pair: OpenPair, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading went on just before the verdict, and what had come lies unread still."""
     (block,) = [one for one in BLOCK.findall(HEARTBEATS.read_text()) if "class App" in one]
@@ -497,25 +511,26 @@ async def _answer(ws: WebSocket) -> None:
         await ws.send("yes")
 
 
-async def test_any_object_with_run_will_do(autojump_clock: MockClock) -> None:
+async def test_any_object_with_run_will_do(open_pair: OpenPair, autojump_clock: MockClock) -> None:
     class Application:
         async def run(self, ws: WebSocket) -> None:
             await ws.send("are you there?")
 
-    async with watched(Application()) as (client, server, _):
+    async with watched(open_pair, Application()) as (client, server, _):
         assert await server.receive() == "are you there?"
         await trio.sleep(100)
         assert client.close_reason is None
 
 
 async def test_a_policy_that_crashes_costs_its_connection(
+    open_pair: OpenPair,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken:
         async def run(self, ws: WebSocket) -> None:
             raise KeyError("a bug")
 
-    async with watched(Broken()) as (client, _, _):
+    async with watched(open_pair, Broken()) as (client, _, _):
         with pytest.raises(ConnectionClosedError, match="the heartbeat crashed"):
             await client.receive()
     assert caplog.record_tuples[0][1:] == (
@@ -542,7 +557,9 @@ async def test_server_and_client_alike(
         assert ws.latency is not None
 
 
-async def test_an_answered_ping_takes_no_task(autojump_clock: MockClock) -> None:
+async def test_an_answered_ping_takes_no_task(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
     async with open_pair(heartbeat=SECOND) as (client, server):
         await trio.sleep(1.01)
         await trio.testing.wait_all_tasks_blocked()
@@ -554,7 +571,9 @@ async def test_an_answered_ping_takes_no_task(autojump_clock: MockClock) -> None
         assert server.latency is not None
 
 
-async def test_pings_of_many_share_a_wake_up(autojump_clock: MockClock) -> None:
+async def test_pings_of_many_share_a_wake_up(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
     drawn = itertools.chain([0.5, 0.504, 0.51], itertools.repeat(0.5))
     policy = Heartbeat(interval=20, jitter=0, rng=lambda: next(drawn))
     sent_at: list[float] = []
@@ -579,7 +598,9 @@ def test_a_ping_is_hardly_early(interval: float) -> None:
     assert math.frexp(grain)[0] == 0.5
 
 
-async def test_hooks_hear_of_pings_in_the_connections_context(autojump_clock: MockClock) -> None:
+async def test_hooks_hear_of_pings_in_the_connections_context(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
     who: ContextVar[str] = ContextVar("who", default="nobody")
     heard: list[str] = []
 
@@ -598,6 +619,7 @@ async def test_hooks_hear_of_pings_in_the_connections_context(autojump_clock: Mo
 
 
 async def test_a_policy_whose_numbers_run_out_costs_its_connection(
+    open_pair: OpenPair,
     autojump_clock: MockClock,
 ) -> None:
     policy = Heartbeat(rng=[0.6, 0.5].pop)
@@ -607,7 +629,10 @@ async def test_a_policy_whose_numbers_run_out_costs_its_connection(
 
 
 async def test_a_ping_that_cannot_be_started_costs_its_connection(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    open_pair: OpenPair,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(self: Connection, payload: bytes | None = None) -> None:
         raise KeyError("a bug")
@@ -619,8 +644,10 @@ async def test_a_ping_that_cannot_be_started_costs_its_connection(
     assert "the heartbeat policy crashed" in caplog.text
 
 
-async def test_cancelled_it_forgets_its_ping(autojump_clock: MockClock) -> None:
-    async with watched(None) as (client, _, valve):
+async def test_cancelled_it_forgets_its_ping(
+    open_pair: OpenPair, autojump_clock: MockClock
+) -> None:
+    async with watched(open_pair, None) as (client, _, valve):
         valve.readable = trio.Event()
         with trio.move_on_after(1.5):
             await SECOND.run(client)
@@ -633,10 +660,10 @@ async def test_cancelled_it_forgets_its_ping(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize(("policy", "dies"), [(SECOND, False), (Naive(1, 1), True)])
 async def test_1_a_slow_application_is_no_dead_peer(
-    autojump_clock: MockClock, policy: HeartbeatPolicy, dies: bool
+    open_pair: OpenPair, autojump_clock: MockClock, policy: HeartbeatPolicy, dies: bool
 ) -> None:
     """The pongs lie behind our own full inbox, unread: a rival closes 1011 after 3.6 s."""
-    async with watched(policy, limits=Limits(inbox_messages=4)) as (client, server, _):
+    async with watched(open_pair, policy, limits=Limits(inbox_messages=4)) as (client, server, _):
         for _ in range(20):
             await server.send("x")
         await trio.sleep(1_000)
@@ -647,9 +674,14 @@ async def test_1_a_slow_application_is_no_dead_peer(
 
 
 async def test_1_a_peer_that_died_meanwhile_is_found_when_reading_goes_on(
+    open_pair: OpenPair,
     autojump_clock: MockClock,
 ) -> None:
-    async with watched(SECOND, limits=Limits(inbox_messages=4)) as (client, server, valve):
+    async with watched(open_pair, SECOND, limits=Limits(inbox_messages=4)) as (
+        client,
+        server,
+        valve,
+    ):
         for _ in range(20):
             await server.send("x")
         await trio.sleep(100)
@@ -664,7 +696,7 @@ async def test_1_a_peer_that_died_meanwhile_is_found_when_reading_goes_on(
 
 @pytest.mark.parametrize(("policy", "dies"), [(SECOND, False), (Naive(1, 1), True)])
 async def test_2_a_ping_behind_a_slow_write_is_judged_from_its_writing(
-    autojump_clock: MockClock, policy: HeartbeatPolicy, dies: bool
+    open_pair: OpenPair, autojump_clock: MockClock, policy: HeartbeatPolicy, dies: bool
 ) -> None:
     here, there = trio.testing.memory_stream_pair()
     slow = Valve(here)
@@ -739,7 +771,9 @@ async def test_4_an_event_loop_that_stood_still_is_no_dead_peer(
 
 
 @pytest.mark.parametrize("stalls", [[1.5], [1.5, 1.5], [1.5, 0.5, 1.5, 1.5]], ids=str)
-async def test_4_one_standstill_after_the_other(mock_clock: MockClock, stalls: list[float]) -> None:
+async def test_4_one_standstill_after_the_other(
+    open_pair: OpenPair, mock_clock: MockClock, stalls: list[float]
+) -> None:
     """The peer's machine is paused with ours, and answers only when both have run for a while."""
     here, there = trio.testing.memory_stream_pair()
     valve = Valve(there)
@@ -761,6 +795,7 @@ async def test_4_one_standstill_after_the_other(mock_clock: MockClock, stalls: l
 
 
 async def test_4_an_answer_that_came_in_a_short_standstill_is_read_first(
+    open_pair: OpenPair,
     mock_clock: MockClock,
 ) -> None:
     """Too short to be noticed as one, and yet past the deadline."""
@@ -787,6 +822,7 @@ async def _serve_echo(*, task_status: trio.TaskStatus[trio_ws.Server]) -> None:
 
 
 async def test_5_any_byte_is_life_and_only_the_pong_is_latency(
+    open_pair: OpenPair,
     autojump_clock: MockClock,
 ) -> None:
     here, there = trio.testing.memory_stream_pair()
@@ -808,7 +844,7 @@ async def test_5_any_byte_is_life_and_only_the_pong_is_latency(
 
 
 async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    open_pair: OpenPair, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeper = Sleeper(monkeypatch)
     policy = Heartbeat(interval=1_000, timeout=30, rng=lambda: 1.0)
@@ -838,7 +874,7 @@ async def test_6_after_the_machine_slept_a_new_ping_is_sent_at_once(
 
 
 async def test_6_what_was_under_way_when_the_machine_slept_is_not_judged(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    open_pair: OpenPair, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeper = Sleeper(monkeypatch)
     policy = Heartbeat(interval=100, timeout=20, rng=lambda: 0.1)
@@ -863,7 +899,7 @@ async def test_6_what_was_under_way_when_the_machine_slept_is_not_judged(
 
 
 async def test_6_life_from_before_the_sleep_is_none(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    open_pair: OpenPair, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeper = Sleeper(monkeypatch)
     policy = Heartbeat(interval=1_000, timeout=20, rng=lambda: 0.0)
@@ -888,9 +924,9 @@ async def test_6_life_from_before_the_sleep_is_none(
         mute.readable.set()
 
 
-async def test_7_ping_wakes_with_the_end(autojump_clock: MockClock) -> None:
+async def test_7_ping_wakes_with_the_end(open_pair: OpenPair, autojump_clock: MockClock) -> None:
     """A rival's ``ping()`` hangs when the connection aborts."""
-    async with watched(SECOND) as (client, _, valve):
+    async with watched(open_pair, SECOND) as (client, _, valve):
         valve.readable = trio.Event()
         with pytest.raises(HeartbeatTimeout):
             await client.ping()
@@ -898,10 +934,10 @@ async def test_7_ping_wakes_with_the_end(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("call", ["ping", "start_ping", "send", "wait_closed"])
 async def test_7_a_dead_peer_behind_a_full_inbox_hangs_nobody(
-    autojump_clock: MockClock, call: str
+    open_pair: OpenPair, autojump_clock: MockClock, call: str
 ) -> None:
     """Nothing is read there, so that a ping cannot be written is all that tells."""
-    async with watched(SECOND, limits=Limits(inbox_messages=2)) as (client, server, _):
+    async with watched(open_pair, SECOND, limits=Limits(inbox_messages=2)) as (client, server, _):
         for _ in range(4):
             await server.send("x")
             await trio.testing.wait_all_tasks_blocked()
