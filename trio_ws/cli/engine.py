@@ -21,9 +21,10 @@ def engine_of(name: EngineName, **others: object) -> Engine:
     Raises:
       Usage: it is another one, and one of them was given.
     """
-    if name is not EngineName.BUILT_IN:
+    if name != EngineName.BUILT_IN:
         for option, value in others.items():
             if value:
                 option = option.replace("_", "-")
                 raise Usage(f"--{option} is not supported by --engine {name}")
-    return name.value
+    # Workers of `bench` have it from JSON, as plain text.
+    return EngineName(name).value
