@@ -15,6 +15,7 @@ from tests.pairs import KEY, OpenPair, Watching, raw_client
 from trio_ws import (
     Compression,
     ConnectionClosedError,
+    ConnectionClosedOK,
     Limits,
     MessageTooBig,
     ProtocolViolation,
@@ -24,7 +25,6 @@ from trio_ws import (
 from trio_ws._connection import Connection
 from trio_ws.protocol.frames import Opcode, encode_frame
 from trio_ws.protocol.prepared import Prepared, PreparedRun
-from trio_ws.testing import Pair, open_pair
 from trio_ws.testing import open_pair
 
 if TYPE_CHECKING:

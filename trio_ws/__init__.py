@@ -54,8 +54,8 @@ if TYPE_CHECKING:
         WebSocket,
         WebSocketStatistics,
     )
-    from .backplane._interface import History, Position
     from ._wrap import wrap
+    from .backplane._interface import History, Position
     from .classification import Failure, Verdict
     from .protocol.http import Headers, Request, Response
 
