@@ -232,10 +232,11 @@ class Lifetime(WebSocket):
     def abandon(self) -> None:
         """End the connection as its nursery is left, where nobody else does.
 
-        It goes as if the receive task, which may not have been needed yet, were cancelled.
+        Nothing is read from now on: a receive task that is cancelled later, with its nursery,
+        would otherwise leave the reading to the poller, which has no nursery to start one in.
         """
+        self._begin_close(1001, "", error=ConnectionClosedError)
         if self._polled >= 0 and self._polled_for is None:
-            self._begin_close(1001, "", error=ConnectionClosedError)
             self._abort_transport()
 
     # Closing
