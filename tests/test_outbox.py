@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pytest
 import trio
 import trio.testing
 
+from trio_ws import _outbox
 from trio_ws._outbox import Outbox, WriteStalled
+from trio_ws.protocol.masking import MaskedPayload, mask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from trio.testing import MockClock
 
@@ -170,11 +172,31 @@ class Eager:
 
 
 HEADER, PAYLOAD = b"head", b"0123456789" * 3
+KEY = b"\x01\x02\x03\x04"
+
+#: Puts one frame; each way of doing so, and the payload as it is then sent.
+Put: TypeAlias = "Callable[[Outbox, bytes, bytes], None]"
+WAYS: dict[str, tuple[Put, Callable[[bytes], bytes]]] = {
+    "put": (lambda outbox, head, rest: outbox.put(head + rest), bytes),
+    "put_pieces": (lambda outbox, head, rest: outbox.put_pieces(head, rest), bytes),
+    "put_masked": (
+        lambda outbox, head, rest: outbox.put_masked(head, MaskedPayload(rest, KEY)),
+        lambda rest: mask(rest, KEY),
+    ),
+}
 
 
-@pytest.mark.parametrize("pieces", [True, False])
-@pytest.mark.parametrize("room", [0, 3, 4, 5, 33, 34, 100])
-async def test_what_was_not_taken_follows(room: int, pieces: bool) -> None:
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> tuple[Put, Callable[[bytes], bytes]]:
+    return WAYS[request.param]
+
+
+@pytest.mark.parametrize("room", [0, 3, 4, 5, 11, 12, 33, 34, 100])
+async def test_what_was_not_taken_follows(
+    room: int, way: tuple[Put, Callable[[bytes], bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_outbox, "_MASKED_AT_ONCE", 8)
+    put, sent = way
     eager = Eager(room)
     async with trio.open_nursery() as nursery:
         start: Any = nursery.start_soon
@@ -185,22 +207,21 @@ async def test_what_was_not_taken_follows(room: int, pieces: bool) -> None:
             start_task=start,
             failed=lambda _: None,
         )
-        if pieces:
-            outbox.put_pieces(HEADER, PAYLOAD)
-        else:
-            outbox.put(HEADER + PAYLOAD)
+        put(outbox, HEADER, PAYLOAD)
         # A control frame must not come between header and payload.
         outbox.put_control(b"ping")
         # Nor may what is queued behind overtake.
-        outbox.put_pieces(b"next", b"payload")
+        put(outbox, b"next", b"payload")
         await outbox.wait_written()
         nursery.cancel_scope.cancel()
-    assert eager.taken == HEADER + PAYLOAD + b"ping" + b"next" + b"payload"
+    assert eager.taken == HEADER + sent(PAYLOAD) + b"ping" + b"next" + sent(b"payload")
     assert outbox.bytes_sent == len(eager.taken)
 
 
-@pytest.mark.parametrize("pieces", [True, False])
-async def test_a_write_that_fails_is_told_once(pieces: bool) -> None:
+async def test_a_write_that_fails_is_told_once(
+    way: tuple[Put, Callable[[bytes], bytes]],
+) -> None:
+    put, _ = way
     failures: list[Exception] = []
     outbox = Outbox(
         cast("Transport", Eager(-1)),
@@ -210,10 +231,7 @@ async def test_a_write_that_fails_is_told_once(pieces: bool) -> None:
         failed=failures.append,
     )
     for _ in range(2):
-        if pieces:
-            outbox.put_pieces(HEADER, PAYLOAD)
-        else:
-            outbox.put(HEADER + PAYLOAD)
+        put(outbox, HEADER, PAYLOAD)
     assert len(failures) == 1
     assert outbox.is_blocked
     assert outbox.size == 0

@@ -16,6 +16,7 @@ from ._websocket import WebSocketStatistics
 from .instrumentation import NO_HOOKS, Hooks, PingSent, Sent
 from .protocol.deflate import PerMessageDeflate
 from .protocol.machine import Machine, Part
+from .protocol.masking import MaskedPayload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -36,7 +37,7 @@ _TURN_SECONDS: Final = 0.001
 #: Sends in a row that are written one by one; those that follow wait for the scheduler's next
 #: turn and share a write. A reply and its follower leave at once, a stream of messages is packed.
 _EAGER_SENDS: Final = 2
-#: Bytes from which on a message is not copied behind its header, where it need not be masked.
+#: Bytes from which on a message is not copied as a whole, to stand behind its header or masked.
 _LARGE_MESSAGE: Final = 32 * 1024
 
 
@@ -113,11 +114,14 @@ class Connection(Lifetime):
         else:
             outbox.put(frame)
 
-    def _put_pieces(self, header: bytes, payload: bytes | memoryview) -> None:
+    def _put_pieces(self, header: bytes, payload: bytes | memoryview | MaskedPayload) -> None:
         self._messages_sent += 1
         self._tell_sent(1, len(header) + len(payload))
         self._outbox.burst += 1
-        self._outbox.put_pieces(header, payload)
+        if isinstance(payload, MaskedPayload):
+            self._outbox.put_masked(header, payload)
+        else:
+            self._outbox.put_pieces(header, payload)
 
     async def _wait_sendable(self) -> None:
         """Go through the scheduler, then wait until a message may be put. Not FIFO."""

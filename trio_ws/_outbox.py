@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ._transport import Transport
+    from .protocol.masking import MaskedPayload
 
 #: Frames are gathered into writes of about this size; one larger frame goes by itself.
 COALESCE_SIZE: Final = 64 * 1024
+#: Bytes that are masked for one write: they stay in the processor's cache.
+_MASKED_AT_ONCE: Final = 128 * 1024
 #: Queued pongs beyond this many make room for the newest (RFC 6455, section 5.5.3): this many
 #: answers, and this many that nothing had asked for.
 MAX_QUEUED_PONGS: Final = 16
@@ -165,6 +168,26 @@ class Outbox:
         else:
             if self.size:
                 self._leave_to_task(header + payload if self.size > len(payload) else payload)
+
+    def put_masked(self, header: bytes, payload: MaskedPayload) -> None:
+        """As `put`, of a frame in two pieces, masked by slices as far as it goes at once."""
+        if self.size or self.broken or not self._transport.writes_inline:
+            self.put(header + payload[:])
+            return
+        self.size = len(header) + len(payload)
+        piece, masked = header, 0
+        try:
+            while self.size:
+                piece += payload[masked : masked + _MASKED_AT_ONCE]
+                masked += _MASKED_AT_ONCE
+                taken = self._transport.write_now(piece)
+                self._written(taken)
+                piece = piece[taken:]
+                if piece:
+                    self._leave_to_task(piece + payload[masked:])
+                    return
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._fail(error)
 
     def _leave_to_task(self, frame: bytes | memoryview) -> None:
         """The last `size` bytes of *frame* have still to be written."""

@@ -362,18 +362,27 @@ def test_a_message_goes_in_pieces_where_the_payload_need_not_be_copied(
 ) -> None:
     pieces = machine().send_pieces(message)
     assert pieces is not None
-    assert b"".join(pieces) == machine().send_message(message)
-    assert machine(client=True).send_pieces(message) is None
+    assert b"".join(bytes(piece[:]) for piece in pieces) == machine().send_message(message)
     assert machine(compressed=True).send_pieces(message) is None
+
+
+@pytest.mark.parametrize("message", [bytes(70_000), "a" * 70_000, "\u00e4" * 70_000])
+def test_a_clients_pieces_are_masked_with_a_key_of_their_own(message: str | bytes) -> None:
+    client = machine(client=True)
+    for _ in range(2):
+        pieces = client.send_pieces(message)
+        assert pieces is not None
+        header, payload = pieces
+        assert machine().receive_data(header + payload[:]) == [message]
 
 
 def test_pieces_are_refused_where_a_message_would_be() -> None:
     closed, amid = machine(), machine()
     closed.send_close()
     amid.send_part("a", final=False)
-    for server in (closed, amid):
+    for one in (closed, amid):
         with pytest.raises(LocalProtocolError):
-            server.send_pieces(b"a")
+            one.send_pieces(b"a")
     with pytest.raises(UnicodeEncodeError):
         machine().send_pieces("\ud800")
 

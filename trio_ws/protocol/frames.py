@@ -222,9 +222,9 @@ def encode_frame(
     return header + (mask(payload, key) if key else payload)
 
 
-def encode_header(opcode: Opcode, length: int) -> bytes:
-    """The header of a whole message that is not masked, for who writes the payload himself."""
-    return _header(opcode | FIN, length, b"")
+def encode_header(opcode: Opcode, length: int, key: bytes = b"") -> bytes:
+    """The header of a whole message, for who writes the payload himself."""
+    return _header(opcode | FIN, length, key)
 
 
 def _header(first: int, length: int, key: bytes) -> bytes:

@@ -50,7 +50,7 @@ from .frames import (
     take_whole_messages,
     utf8_of,
 )
-from .masking import SPEEDUPS, MaskingKeys, append_unmasked, unmasked
+from .masking import SPEEDUPS, MaskedPayload, MaskingKeys, append_unmasked, unmasked
 
 if SPEEDUPS:
     from ._speedups import fill_payload, new_payload
@@ -383,23 +383,32 @@ class Machine:
             return frame
         return encode_message(message, self._masking_keys.next() if self.client else b"")
 
-    def send_pieces(self, message: str | bytes) -> tuple[bytes, bytes | memoryview] | None:
+    def send_pieces(
+        self, message: str | bytes
+    ) -> tuple[bytes, bytes | memoryview | MaskedPayload] | None:
         """A whole message as header and payload, which need not be copied to be joined.
 
-        ``None``: it does not go as it is, but masked or compressed; see `send_message`.
+        ``None``: it may have to be compressed; see `send_message`.
 
         Raises:
           UnicodeEncodeError, LocalProtocolError: as in `send_message`.
         """
-        if self.client or self._deflate is not None:
+        if self._deflate is not None:
             return None
         if self.close_sent is not None or self._sending is not None:
             self._refuse_message()
+        opcode = Opcode.BINARY
+        payload: bytes | memoryview
         if isinstance(message, str):
+            opcode = Opcode.TEXT
             # A view of other text would have the string keep its UTF-8 for good.
             payload = utf8_of(message) if message.isascii() else message.encode()
-            return encode_header(Opcode.TEXT, len(payload)), payload
-        return encode_header(Opcode.BINARY, len(message)), message
+        else:
+            payload = message
+        if not self.client:
+            return encode_header(opcode, len(payload)), payload
+        key = self._masking_keys.next()
+        return encode_header(opcode, len(payload), key), MaskedPayload(payload, key)
 
     def send_prepared(self, prepared: Prepared | PreparedRun) -> bytes:
         """Messages that go to many, as frames. Not for a client, which masks each of its own.

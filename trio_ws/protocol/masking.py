@@ -70,6 +70,26 @@ def unmasked(data: Buffer, key: bytes, offset: int = 0) -> bytes:
     return mask(data, key, offset) if key else bytes(data)
 
 
+class MaskedPayload:
+    """A payload that is masked a slice at a time, as it is written.
+
+    New memory for the whole of a large one costs more than masking it.
+    """
+
+    __slots__ = ("_key", "_payload")
+
+    def __init__(self, payload: bytes | memoryview, key: bytes) -> None:
+        self._payload = memoryview(payload)
+        self._key = key
+
+    def __len__(self) -> int:
+        return len(self._payload)
+
+    def __getitem__(self, part: slice) -> bytes:
+        """The bytes of that part, of steps of one."""
+        return mask(self._payload[part], self._key, part.start or 0)
+
+
 class MaskingKeys:
     """Masking keys from the system's strong random source, many per system call.
 
