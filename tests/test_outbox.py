@@ -178,9 +178,9 @@ KEY = b"\x01\x02\x03\x04"
 Put: TypeAlias = "Callable[[Outbox, bytes, bytes], None]"
 WAYS: dict[str, tuple[Put, Callable[[bytes], bytes]]] = {
     "put": (lambda outbox, head, rest: outbox.put(head + rest), bytes),
-    "put_pieces": (lambda outbox, head, rest: outbox.put_pieces(head, rest), bytes),
-    "put_masked": (
-        lambda outbox, head, rest: outbox.put_masked(head, MaskedPayload(rest, KEY)),
+    "pieces": (lambda outbox, head, rest: outbox.put_pieces(head, memoryview(rest)), bytes),
+    "masked pieces": (
+        lambda outbox, head, rest: outbox.put_pieces(head, MaskedPayload(rest, KEY)),
         lambda rest: mask(rest, KEY),
     ),
 }
@@ -195,7 +195,7 @@ def way(request: pytest.FixtureRequest) -> tuple[Put, Callable[[bytes], bytes]]:
 async def test_what_was_not_taken_follows(
     room: int, way: tuple[Put, Callable[[bytes], bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_outbox, "_MASKED_AT_ONCE", 8)
+    monkeypatch.setattr(_outbox, "_AT_ONCE", 8)
     put, sent = way
     eager = Eager(room)
     async with trio.open_nursery() as nursery:

@@ -16,7 +16,6 @@ from ._websocket import WebSocketStatistics
 from .instrumentation import NO_HOOKS, Hooks, PingSent, Sent
 from .protocol.deflate import PerMessageDeflate
 from .protocol.machine import Machine, Part
-from .protocol.masking import MaskedPayload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from .protocol.extensions import Extension
     from .protocol.handshake import Negotiated
     from .protocol.http import Request, Response
+    from .protocol.masking import MaskedPayload
     from .protocol.prepared import Prepared, PreparedRun
 
 #: A call that finds its result ready goes through the scheduler after this many in a row,
@@ -114,14 +114,11 @@ class Connection(Lifetime):
         else:
             outbox.put(frame)
 
-    def _put_pieces(self, header: bytes, payload: bytes | memoryview | MaskedPayload) -> None:
+    def _put_pieces(self, header: bytes, payload: memoryview | MaskedPayload) -> None:
         self._messages_sent += 1
         self._tell_sent(1, len(header) + len(payload))
         self._outbox.burst += 1
-        if isinstance(payload, MaskedPayload):
-            self._outbox.put_masked(header, payload)
-        else:
-            self._outbox.put_pieces(header, payload)
+        self._outbox.put_pieces(header, payload)
 
     async def _wait_sendable(self) -> None:
         """Go through the scheduler, then wait until a message may be put. Not FIFO."""

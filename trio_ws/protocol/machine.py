@@ -383,9 +383,7 @@ class Machine:
             return frame
         return encode_message(message, self._masking_keys.next() if self.client else b"")
 
-    def send_pieces(
-        self, message: str | bytes
-    ) -> tuple[bytes, bytes | memoryview | MaskedPayload] | None:
+    def send_pieces(self, message: str | bytes) -> tuple[bytes, memoryview | MaskedPayload] | None:
         """A whole message as header and payload, which need not be copied to be joined.
 
         ``None``: it may have to be compressed; see `send_message`.
@@ -406,7 +404,7 @@ class Machine:
         else:
             payload = message
         if not self.client:
-            return encode_header(opcode, len(payload)), payload
+            return encode_header(opcode, len(payload)), memoryview(payload)
         key = self._masking_keys.next()
         return encode_header(opcode, len(payload), key), MaskedPayload(payload, key)
 

@@ -87,7 +87,8 @@ class MaskedPayload:
 
     def __getitem__(self, part: slice) -> bytes:
         """The bytes of that part, of steps of one."""
-        return mask(self._payload[part], self._key, part.start or 0)
+        start, _, _ = part.indices(len(self))
+        return mask(self._payload[part], self._key, start)
 
 
 class MaskingKeys:
