@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 NODE_PEER := benchmarks/peers/node
 NODE_EXAMPLES := examples/javascript
+NODE_INTEROP := tests/interop/node
 SOURCES := pyproject.toml setup.py trio_ws/protocol/_speedups.c
 
 # The first Python on this machine that is new enough.
@@ -26,7 +27,7 @@ help:
 	@echo "make bench        compare the speed with other libraries (ARGS=--quick for a look)"
 	@echo "make instructions count instructions per message, to find what got slower (needs valgrind)"
 	@echo "make examples     run the examples' tests, with everything that they can talk to"
-	@echo "make interop      (to come) talk to other people's software"
+	@echo "make interop      talk to other people's software, and print who was tried in what"
 	@echo "make docs         build the manual: build/docs/index.html"
 	@echo "make clean        remove what the other targets made"
 
@@ -58,9 +59,9 @@ $(VENV)/.installed-interop: $(VENV)/.python $(SOURCES)
 
 # What runs on Node. Where there is none, or no way to npm, it is left out.
 %/node_modules/.installed: %/package.json
-	@if ! command -v npm >/dev/null; then echo "npm is not here: its ws is left out" >&2; \
+	@if ! command -v npm >/dev/null; then echo "npm is not here: what $< names is left out" >&2; \
 	elif (cd $* && npm install --silent --no-audit --no-fund --no-package-lock); then touch $@; \
-	else echo "npm could not install ws: it is left out" >&2; fi
+	else echo "npm could not install what $< names: it is left out" >&2; fi
 
 serve: $(VENV)/.installed
 	@exec $(BIN)/trio-ws serve $(ARGS)
@@ -98,11 +99,12 @@ docs: $(VENV)/.installed-docs
 examples: $(VENV)/.installed-interop $(NODE_EXAMPLES)/node_modules/.installed
 	TRIO_WS_REQUIRE=all $(BIN)/python -m pytest tests/examples $(ARGS)
 
-interop:
-	@echo "make $@: nothing to run yet; this part of the project has still to be written" >&2; exit 1
+# What is not on this machine is skipped, unless TRIO_WS_REQUIRE=all.
+interop: $(VENV)/.installed-interop $(NODE_INTEROP)/node_modules/.installed
+	$(BIN)/python -m pytest -n auto -p tests.interop.matrix tests/interop $(ARGS)
 
 clean:
-	rm -rf $(NODE_PEER)/node_modules $(NODE_EXAMPLES)/node_modules
+	rm -rf $(NODE_PEER)/node_modules $(NODE_EXAMPLES)/node_modules $(NODE_INTEROP)/node_modules
 	rm -rf $(VENV) .venvs .venv-* build dist reports *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -f trio_ws/protocol/_speedups*.so

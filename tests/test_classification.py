@@ -47,10 +47,8 @@ def without_cause() -> ProxyError:
     return ProxyError("cut off")
 
 
-def lacking_package() -> ProxyError:
-    error = ProxyError("SOCKS proxies need python-socks")
-    error.__cause__ = ImportError("python_socks")
-    return error
+def for_good() -> ProxyError:
+    return ProxyError("user and password refused", permanent=True)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def lacking_package() -> ProxyError:
         (without_cause(), RETRY),
         (ProxyError("refused", status=407), FATAL),
         (ProxyError("refused", status=502), RETRY),
-        (lacking_package(), FATAL),
+        (for_good(), FATAL),
         (RuntimeError("a bug"), FATAL),
     ],
     ids=repr,

@@ -481,8 +481,11 @@ async def test_the_environment_is_asked_by_default(monkeypatch: pytest.MonkeyPat
 class SocksProxy:
     """A SOCKS5 server (RFC 1928, RFC 1929), or one that refuses."""
 
-    def __init__(self, *, user: bytes | None = None, reply: int = 0) -> None:
+    def __init__(
+        self, *, user: bytes | None = None, reply: int = 0, takes: int | None = None
+    ) -> None:
         self.user = user
+        self.takes = takes
         self.reply = reply
         self.asked: list[tuple[int, bytes]] = []
 
@@ -490,7 +493,9 @@ class SocksProxy:
         methods = await self._exactly(stream, (await self._exactly(stream, 2))[1])
         method = 2 if self.user is not None else 0
         assert method in methods
-        await stream.send_all(bytes([5, method]))
+        await stream.send_all(bytes([5, method if self.takes is None else self.takes]))
+        if self.takes is not None:
+            return
         if self.user is not None:
             user = await self._exactly(stream, (await self._exactly(stream, 2))[1])
             await self._exactly(stream, (await self._exactly(stream, 1))[0])
@@ -527,11 +532,25 @@ async def test_through_a_socks_proxy(scheme: str, asked: tuple[int, bytes]) -> N
     assert proxy.asked == [asked]
 
 
-async def test_a_socks_proxy_that_refuses_is_named() -> None:
-    for proxy in (SocksProxy(reply=5), SocksProxy(user=b"other")):
-        async with serving(proxy) as port:
-            with pytest.raises(ProxyError, match=r"refused 127\.0\.0\.1:1"):
-                await greeting("ws://127.0.0.1:1", proxy=f"socks5://me:x@127.0.0.1:{port}")
+@pytest.mark.parametrize(
+    ("proxy", "permanent"),
+    [
+        # Connection refused; a rule against it; a kind of address that it does not know.
+        (SocksProxy(reply=5), False),
+        (SocksProxy(reply=2), True),
+        (SocksProxy(reply=8), True),
+        # Another user; no user at all.
+        (SocksProxy(user=b"other"), True),
+        (SocksProxy(takes=0xFF), True),
+        # The target's network is down: nobody's credentials.
+        (SocksProxy(reply=3), False),
+    ],
+)
+async def test_a_socks_proxy_that_refuses_is_named(proxy: SocksProxy, permanent: bool) -> None:
+    async with serving(proxy) as port:
+        with pytest.raises(ProxyError, match=r"refused 127\.0\.0\.1:1") as caught:
+            await greeting("ws://127.0.0.1:1", proxy=f"socks5://me:x@127.0.0.1:{port}")
+    assert caught.value.permanent is permanent
 
 
 async def test_a_socks4_proxy_that_leaves() -> None:
@@ -556,8 +575,9 @@ async def test_a_socks_proxy_that_cuts_the_connection(monkeypatch: pytest.Monkey
 
 async def test_without_the_package_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "python_socks", None)
-    with pytest.raises(ProxyError, match=r"pip install 'trio-ws\[socks\]'"):
+    with pytest.raises(ProxyError, match=r"pip install 'trio-ws\[socks\]'") as caught:
         await greeting("ws://target", proxy="socks5://proxy")
+    assert caught.value.permanent
 
 
 # Cancellation

@@ -743,6 +743,16 @@ async def test_a_message_before_a_close_frame_is_answered_before_the_close(
         )
 
 
+async def test_a_close_frame_is_answered_with_its_own_code_and_reason(
+    open_pair: OpenPair,
+) -> None:
+    frame = (4999).to_bytes(2, "big") + "näxt".encode()
+    async with raw_client(open_pair) as (stream, server):
+        await stream.send_all(encode_frame(Opcode.CLOSE, frame, KEY))
+        assert await read_to_end(stream) == encode_frame(Opcode.CLOSE, frame)
+        assert server.close_reason == CloseReason(4999, "näxt", ClosedBy.REMOTE)
+
+
 async def test_a_handler_that_does_not_answer_delays_the_close_for_a_second_at_most(
     open_pair: OpenPair, autojump_clock: MockClock
 ) -> None:

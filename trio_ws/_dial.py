@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: What to dial: a host and a port, or the path of a Unix socket.
 Address: TypeAlias = "tuple[str, int] | str | os.PathLike[str]"
 
+#: Replies that no time will change: a rule against it, a command or kind of address that it does
+#: not know (RFC 1928, section 6); no such user in the eyes of identd (SOCKS 4).
+_PERMANENT_REPLIES: Final = frozenset({2, 7, 8, 92, 93})
 #: The ports that each kind of proxy listens on by custom.
 _PROXY_PORTS: Final = {
     "http": 80,
@@ -341,7 +344,8 @@ async def _open_through_socks(proxy: _Proxy, target: Target) -> trio.abc.Stream:
         from python_socks.async_.trio.v2 import Proxy
     except ImportError:
         raise ProxyError(
-            f"{proxy}: SOCKS proxies need python-socks: pip install 'trio-ws[socks]'"
+            f"{proxy}: SOCKS proxies need python-socks: pip install 'trio-ws[socks]'",
+            permanent=True,
         ) from None
     user, password = proxy.userinfo or (None, None)
     kind = python_socks.ProxyType.SOCKS5
@@ -356,9 +360,16 @@ async def _open_through_socks(proxy: _Proxy, target: Target) -> trio.abc.Stream:
             # Infinite, because python-socks takes None for a minute.
             stream = await client.connect(target.host, target.port, timeout=math.inf)
             return stream.trio_stream
-    except (python_socks.ProxyError, ValueError) as error:
-        # ValueError: python-socks lets out what fails to decode in the answer.
-        raise ProxyError(f"the proxy {proxy} refused {where}: {error}") from error
+    except python_socks.ProxyError as error:
+        permanent = error.error_code in _PERMANENT_REPLIES or (
+            # It has no code for this, and no exception of its own.
+            error.error_code is None and "authentication" in str(error)
+        )
+        problem = f"the proxy {proxy} refused {where}: {error}"
+        raise ProxyError(problem, permanent=permanent) from error
+    except ValueError as error:
+        # python-socks lets out what fails to decode in the answer.
+        raise ProxyError(f"the proxy {proxy} did not answer in SOCKS: {error}") from error
     except trio.BrokenResourceError as error:
         raise ProxyError(f"the proxy {proxy} cut the connection off") from error
 

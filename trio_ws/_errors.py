@@ -89,11 +89,14 @@ class ProxyError(HandshakeError):
 
     Attributes:
       status: the HTTP status of its refusal; ``None`` where there was none.
+      permanent: whether asking it again cannot help: it does not take the credentials, or has a
+        rule against the target; or a package is missing here. Of a refusal in HTTP, *status* says.
     """
 
-    def __init__(self, problem: str, *, status: int | None = None) -> None:
+    def __init__(self, problem: str, *, status: int | None = None, permanent: bool = False) -> None:
         super().__init__(problem)
         self.status = status
+        self.permanent = permanent
 
 
 class ConnectionRejected(HandshakeError):

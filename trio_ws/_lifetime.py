@@ -597,7 +597,7 @@ class Lifetime(WebSocket):
         error = ConnectionClosedOK if close.code in CLEAN_CODES else ConnectionClosedError
         self._settle(CloseReason(close.code, close.reason, ClosedBy.REMOTE), error)
         with trio.move_on_after(self._timeouts.close_timeout):
-            self._send_close(close.code)
+            self._send_close(close.code, close.reason)
             await self._outbox.wait_written()
             if self._machine.client:
                 # The server closes TCP first, so that it, not the client, is rid of TIME_WAIT.

@@ -112,8 +112,8 @@ def default(failure: Failure) -> Verdict:
 
     Retried: what the network did; HTTP 408, 425, 429, 500, 502, 503 and 504; 401 and 403 once
     where the target is a callable; ends with 1001, 1005, 1006, 1011 to 1014. Done: 1000.
-    Fatal: everything else, among it a certificate that is not trusted and an application's own
-    close codes, 3000 to 4999.
+    Fatal: everything else, among it a certificate that is not trusted, a proxy that does not take
+    the credentials, and an application's own close codes, 3000 to 4999.
     """
     if failure.reason is not None:
         return _of_code(failure.reason.code)
@@ -124,7 +124,7 @@ def default(failure: Failure) -> Verdict:
         # What the network may do to TLS arrives as ConnectionResetError.
         return Verdict.FATAL
     if isinstance(error, ProxyError):
-        return Verdict.FATAL if isinstance(error.__cause__, ImportError) else Verdict.RETRY
+        return Verdict.FATAL if error.permanent else Verdict.RETRY
     network = isinstance(error, OSError | HandshakeTimeout)
     return Verdict.RETRY if network else Verdict.FATAL
 

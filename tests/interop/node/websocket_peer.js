@@ -1,0 +1,55 @@
+// The conversation with npm's websocket, WebSocket-Node.
+'use strict';
+
+const http = require('http');
+const {
+  client: WebSocketClient,
+  connection: WebSocketConnection,
+  server: WebSocketServer,
+} = require('websocket');
+const { converse, isServer, say, subprotocol, url } = require('./conversation');
+
+const limits = {
+  maxReceivedFrameSize: 16 << 20,
+  maxReceivedMessageSize: 16 << 20,
+  fragmentOutgoingMessages: false,
+};
+
+const handle = (connection) => {
+  const send = (message) =>
+    typeof message === 'string' ? connection.sendUTF(message) : connection.sendBytes(message);
+  const answer = converse({
+    subprotocol: () => connection.protocol,
+    send,
+    // It fragments what is longer than its threshold.
+    sendFragments: (parts) => {
+      const whole = typeof parts[0] === 'string' ? parts.join('') : Buffer.concat(parts);
+      connection.config.fragmentOutgoingMessages = true;
+      connection.config.fragmentationThreshold = Math.ceil(Buffer.byteLength(whole) / parts.length);
+      send(whole);
+      connection.config.fragmentOutgoingMessages = false;
+    },
+    ping: (data, then) => {
+      connection.once('pong', (received) => received.toString() === data && then());
+      connection.ping(Buffer.from(data));
+    },
+    close: (code, reason) => connection.close(code, reason),
+  });
+  connection.on('message', (message) =>
+    answer(message.type === 'utf8' ? message.utf8Data : message.binaryData));
+  // Where a close frame has no reason, it makes one up.
+  connection.on('close', (code, reason) =>
+    say('closed', code, reason === WebSocketConnection.CLOSE_DESCRIPTIONS[code] ? '' : reason));
+};
+
+if (isServer) {
+  const listener = http.createServer((request, response) => response.writeHead(404).end());
+  listener.listen(0, '127.0.0.1', () => say('listening', listener.address().port));
+  const server = new WebSocketServer({ httpServer: listener, ...limits });
+  server.on('request', (request) => handle(request.accept(subprotocol, request.origin)));
+} else {
+  const client = new WebSocketClient(limits);
+  client.on('connect', handle);
+  client.on('connectFailed', (error) => { throw error; });
+  client.connect(url, subprotocol);
+}

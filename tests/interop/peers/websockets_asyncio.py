@@ -1,0 +1,64 @@
+"""The conversation with `websockets` on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from .conversation import SUBPROTOCOL, converse, deflates, is_server, say, server_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from websockets.asyncio.connection import Connection
+
+SUBPROTOCOLS = [Subprotocol(SUBPROTOCOL)]
+
+
+class Adapter:
+    def __init__(self, ws: Connection) -> None:
+        self._ws = ws
+        self.send = ws.send
+        self.send_fragments = ws.send
+        self.close = ws.close
+
+    def subprotocol(self) -> str | None:
+        name: str | None = self._ws.subprotocol
+        return name
+
+    def messages(self) -> AsyncIterator[str | bytes]:
+        return aiter(self._ws)
+
+    async def ping(self, data: bytes) -> None:
+        await (await self._ws.ping(data))
+
+
+async def handle(ws: Connection) -> None:
+    with suppress(ConnectionClosed):
+        await converse(Adapter(ws))
+    say("closed", ws.close_code, ws.close_reason)
+
+
+async def main() -> None:
+    compression = "deflate" if deflates() else None
+    if is_server():
+        async with serve(
+            handle, "127.0.0.1", 0, compression=compression, subprotocols=SUBPROTOCOLS
+        ) as server:
+            say("listening", server.sockets[0].getsockname()[1])
+            await server.serve_forever()
+    else:
+        async with connect(
+            server_url(), compression=compression, subprotocols=SUBPROTOCOLS, proxy=None
+        ) as ws:
+            await handle(ws)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,64 @@
+"""The conversation with `websockets` on Trio."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+from websockets.exceptions import ConnectionClosed
+from websockets.trio.client import connect
+from websockets.trio.server import serve
+from websockets.typing import Subprotocol
+
+from .conversation import SUBPROTOCOL, converse, deflates, is_server, say, server_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from websockets.trio.connection import Connection
+
+SUBPROTOCOLS = [Subprotocol(SUBPROTOCOL)]
+
+
+class Adapter:
+    def __init__(self, ws: Connection) -> None:
+        self._ws = ws
+        self.send = ws.send
+        self.send_fragments = ws.send
+        self.close = ws.aclose
+
+    def subprotocol(self) -> str | None:
+        name: str | None = self._ws.subprotocol
+        return name
+
+    def messages(self) -> AsyncIterator[str | bytes]:
+        return aiter(self._ws)
+
+    async def ping(self, data: bytes) -> None:
+        await (await self._ws.ping(data)).wait()
+
+
+async def handle(ws: Connection) -> None:
+    with suppress(ConnectionClosed):
+        await converse(Adapter(ws))
+    say("closed", ws.close_code, ws.close_reason)
+
+
+async def main() -> None:
+    compression = "deflate" if deflates() else None
+    if is_server():
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        say("listening", listener.socket.getsockname()[1])
+        await serve(
+            handle, listeners=[listener], compression=compression, subprotocols=SUBPROTOCOLS
+        )
+    else:
+        async with connect(
+            server_url(), compression=compression, subprotocols=SUBPROTOCOLS, proxy=None
+        ) as ws:
+            await handle(ws)
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,135 @@
+"""The peers: which there are, how they are started, and what they cannot do."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import trio
+
+import trio_ws
+
+from ..e2e.processes import Running, environment, launched
+from ..requirements import require_tool
+from .peers.conversation import SUBPROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NODE = Path(__file__).parent / "node"
+
+_NO_DEFLATE = "it has no permessage-deflate"
+
+
+#: Connections of a server, in the order in which they came.
+Accepted: TypeAlias = "trio.MemoryReceiveChannel[trio_ws.WebSocket]"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library that others use.
+
+    Attributes:
+      name: as it is known.
+      program: a module of ``peers``, or a file of ``node``.
+      cannot: cases that it has no way to take part in, and why.
+    """
+
+    name: str
+    program: str
+    cannot: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def runs_on_node(self) -> bool:
+        return self.program.endswith(".js")
+
+    def command(self, *arguments: str) -> list[str]:
+        if self.runs_on_node:
+            return ["node", str(NODE / self.program), *arguments]
+        return [sys.executable, "-m", f"tests.interop.peers.{self.program}", *arguments]
+
+    def require(self) -> None:
+        """Skip the test where it is missing."""
+        if self.runs_on_node:
+            require_node()
+        elif self.program.startswith("websockets"):
+            there = find_spec("websockets") is not None
+            require_tool("websockets", available=there, reason="pip install 'trio-ws[interop]'")
+
+
+PEERS = (
+    Peer("websockets, asyncio", "websockets_asyncio"),
+    Peer("websockets, Trio", "websockets_trio"),
+    Peer(
+        "trio-websocket",
+        "trio_websocket",
+        {"fragments from the peer": "it sends no fragments", "compression": _NO_DEFLATE},
+    ),
+    Peer("ws (Node)", "ws_peer.js"),
+    Peer("WebSocket-Node", "websocket_peer.js", {"compression": _NO_DEFLATE}),
+)
+
+
+def require_node() -> None:
+    """Skip the test where Node, or what npm installs there, is missing."""
+    there = shutil.which("node") is not None and (NODE / "node_modules/ws").is_dir()
+    require_tool("npm-interop", available=there, reason="npm --prefix tests/interop/node install")
+
+
+class Program:
+    """A peer's process, as the cases see it."""
+
+    def __init__(self, process: Running) -> None:
+        self._process = process
+
+    async def closed(self) -> tuple[int, str]:
+        """How the connection ended, in the peer's eyes."""
+        word, code, reason = (await self._process.line()).split(" ", 2)
+        assert word == "closed"
+        return int(code), reason
+
+
+@asynccontextmanager
+async def connected(
+    peer: Peer, role: str, *, deflate: bool, **options: Any
+) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
+    """A connection with *peer*, which is its ``"server"`` or ``"client"``."""
+    arguments = ["--deflate"] if deflate else []
+    variables = {"cwd": ROOT, "env": environment(PYTHONWARNINGS="default")}
+    if role == "server":
+        async with launched(peer.command("server", *arguments), **variables) as process:
+            port = (await process.line()).removeprefix("listening ")
+            url = f"ws://127.0.0.1:{port}/"
+            async with trio_ws.connect(url, proxy=None, **options) as ws:
+                yield ws, Program(process)
+        return
+    async with accepting(**options) as (url, accepted):
+        async with launched(peer.command("client", url, *arguments), **variables) as process:
+            with trio.fail_after(25):
+                ws = await accepted.receive()
+            yield ws, Program(process)
+
+
+@asynccontextmanager
+async def accepting(**options: Any) -> AsyncGenerator[tuple[str, Accepted]]:
+    """A server that hands its connections out, and keeps each until it has ended."""
+    # What browsers have asked for they insist on.
+    options = {"subprotocols": [SUBPROTOCOL], **options}
+    send, receive = trio.open_memory_channel[trio_ws.WebSocket](10)
+
+    async def handle(ws: trio_ws.WebSocket) -> None:
+        send.send_nowait(ws)
+        await ws.wait_closed()
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio_ws.serve, handle, "127.0.0.1", 0, **options)
+        server: trio_ws.Server = await nursery.start(serve)
+        yield f"ws://127.0.0.1:{server.port}/", receive
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,37 @@
+"""Every library in both roles, through every case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from .cases import CASES, Case
+from .matrix import cell
+from .programs import PEERS, Peer, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Seconds that a conversation may take on a busy machine.
+_PATIENCE = 25
+
+
+def _tried() -> Iterator[object]:
+    for role in ("server", "client"):
+        for peer in PEERS:
+            for case in CASES:
+                if case.name not in peer.cannot:
+                    name = f"{peer.program.removesuffix('.js')}-{role}-{case.name}"
+                    mark = cell(f"the peer is the {role}", case.name, peer.name)
+                    yield pytest.param(peer, role, case, id=name.replace(" ", "-"), marks=mark)
+
+
+@pytest.mark.parametrize(("peer", "role", "case"), list(_tried()))
+async def test_it_talks_with_us(peer: Peer, role: str, case: Case) -> None:
+    peer.require()
+    for detail in case.details:
+        with trio.fail_after(_PATIENCE):
+            async with connected(peer, role, deflate=case.deflate, **case.options) as (ws, remote):
+                await case.run(ws, remote, detail)
