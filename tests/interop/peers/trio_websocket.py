@@ -42,8 +42,8 @@ async def handle(ws: WebSocketConnection) -> None:
     try:
         await converse(Adapter(ws))
     except ConnectionClosed as closed:
-        assert closed.reason is not None
-        say("closed", closed.reason.code, closed.reason.reason or "")
+        if closed.reason is not None:
+            say("closed", closed.reason.code, closed.reason.reason or "")
 
 
 async def accept(request: WebSocketRequest) -> None:
