@@ -28,6 +28,7 @@ FLOORS = {
         "protocol.handshake",
         "protocol.machine",
         "protocol.prepared",
+        "protocol.proxy",
     },
     2: {
         "_alarms",
@@ -56,6 +57,7 @@ FLOORS = {
         "_http",
         "_lifetime",
         "_listen",
+        "_peers",
         "_routing",
         "_trio_websocket",
         "_url",

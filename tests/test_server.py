@@ -804,21 +804,6 @@ async def test_connections_of_one_host_beyond_the_bound_get_503() -> None:
         assert not server._hosts
 
 
-@pytest.mark.parametrize(
-    ("peer", "group"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("a local client", "a local client"),
-    ],
-)
-def test_what_counts_as_one_host(peer: str, group: str) -> None:
-    from trio_ws._server import _host_group
-
-    assert _host_group(peer) == group
-
-
 async def test_handshakes_beyond_the_bound_are_not_accepted_yet() -> None:
     listener = MemoryListener()
     async with serving(listeners=[listener], limits=Limits(max_handshakes=2)):

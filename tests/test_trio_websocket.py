@@ -391,7 +391,7 @@ async def test_all_that_came_in_one_read_before_is_received() -> None:
             assert [message async for message in ws] == ["0", "1", "2", "3"]
         assert ws.close_reason == CloseReason(1000, "bye", ClosedBy.REMOTE, clean=True)
         assert await read_to_end(stream) == encode_frame(Opcode.PONG, b"x") + encode_frame(
-            Opcode.CLOSE, b"\x03\xe8"
+            Opcode.CLOSE, b"\x03\xe8bye"
         )
 
 

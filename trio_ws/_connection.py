@@ -415,6 +415,11 @@ class Connection(Lifetime):
     def remote_address(self) -> object:
         return self._transport.remote_address
 
+    @remote_address.setter
+    def remote_address(self, address: object) -> None:
+        """For the server, which may know of a client behind a proxy."""
+        self._transport.remote_address = address
+
     @property
     def id(self) -> str:
         return self._id

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import inspect
-import ipaddress
 import logging
 import random
 from collections import Counter
@@ -22,13 +21,14 @@ from ._errors import is_end_of
 from ._heartbeat import DEFAULT_HEARTBEAT, check_policy, start_heartbeat
 from ._http import Origins
 from ._listen import addresses_of, close_all, open_listeners
+from ._peers import TrustedProxies, address_of, group_of, name_of, receive_proxy_header
 from ._settings import Limits, Timeouts
 from ._tls import TLSStream
-from ._transport import underlying_socket
 from .instrumentation import HandlerCrashed, Hooks, log_record
 from .protocol.handshake import BadRequest, ServerHandshake
 from .protocol.http import Response
 from .protocol.machine import encode_close
+from .protocol.proxy import BadProxyHeader
 
 if TYPE_CHECKING:
     import ssl
@@ -98,6 +98,8 @@ class _Options:
     headers: HeadersLike
     max_connections: int | None
     max_connections_per_host: int | None
+    trusted_proxies: TrustedProxies
+    proxy_protocol: bool
     engine: Engine
     heartbeat: HeartbeatPolicy | None
     on_error: OnError | None
@@ -275,11 +277,11 @@ class Server:
 
     async def _serve_stream(self, stream: trio.abc.Stream) -> None:
         opened: _Opened | None = None
-        peer = _peer_of(stream)
+        address = address_of(stream)
         self._handshakes += 1
         try:
             try:
-                opened = await self._open(stream, peer)
+                opened = await self._open(stream, address)
             finally:
                 self._handshakes -= 1
                 self._slots.release()
@@ -292,46 +294,57 @@ class Server:
         except Exception:
             # What handlers and hooks raise is caught elsewhere. This is a bug of ours, or a header
             # that cannot be sent, and costs one connection.
-            _logger.exception("%s: internal error", peer)
+            _logger.exception("%s: internal error", name_of(address))
         finally:
             if opened is not None:
                 self._forget(opened)
 
-    async def _open(self, stream: trio.abc.Stream, peer: str) -> _Opened | None:
+    async def _open(self, stream: trio.abc.Stream, address: object) -> _Opened | None:
         """The opening handshake. ``None``: there is no connection, and the log says why."""
+        peer = name_of(address)
         with trio.move_on_after(self._options.timeouts.open_timeout):
             try:
-                return await self._shake_hands(stream, peer)
+                return await self._shake_hands(stream, address)
             except EOFError:
                 _logger.debug("%s: came and went without a word", peer)
+            except BadProxyHeader as error:
+                self._refused += 1
+                _logger.info("%s: refused: %s", peer, error)
             except _NETWORK_FAILURES as error:
                 _logger.debug("%s: opening handshake failed: %s", peer, error.__cause__ or error)
             return None
         _logger.info("%s: refused: no complete opening handshake in time", peer)
         return None
 
-    async def _shake_hands(self, stream: trio.abc.Stream, peer: str) -> _Opened | None:
+    async def _shake_hands(self, stream: trio.abc.Stream, address: object) -> _Opened | None:
+        proxies = self._options.trusted_proxies
+        if self._options.proxy_protocol and proxies.trust(address):
+            address = await receive_proxy_header(stream) or address
         if isinstance(stream, TLSStream | trio.SSLStream):
             await stream.do_handshake()
         handshake = ServerHandshake(limits=self._options.limits)
         try:
             request = await _read_request(stream, handshake)
+            if proxies:
+                address = proxies.client_of(address, request.headers)
             refusal = await self._refusal(request)
             # Nothing is awaited from here until the connection runs, so no bound is overrun.
-            refusal = refusal or self._lack_of_room(peer)
+            refusal = refusal or self._lack_of_room(address)
             if refusal is None:
-                return self._admit(stream, handshake, request, peer)
+                return self._admit(stream, handshake, request, address)
         except BadRequest as error:
-            _logger.info("%s: refused: %s", peer, ascii(str(error))[1:-1])
+            _logger.info("%s: refused: %s", name_of(address), ascii(str(error))[1:-1])
             refusal = error.response
         except (EOFError, *_NETWORK_FAILURES):
             raise
         except Exception:
             # The application's choice of subprotocol or headers, or a bug of ours.
-            _logger.exception("%s: the opening handshake crashed", peer)
+            _logger.exception("%s: the opening handshake crashed", name_of(address))
             refusal = _CRASHED
         else:
-            _logger.debug("%s: %s answered with %d", peer, ascii(request.target), refusal.status)
+            _logger.debug(
+                "%s: %s answered with %d", name_of(address), ascii(request.target), refusal.status
+            )
         self._refused += 1
         await _answer(stream, handshake.reject(refusal))
         return None
@@ -349,7 +362,7 @@ class Server:
             return _CRASHED
         return self._options.origins.check(request)
 
-    def _lack_of_room(self, peer: str) -> Response | None:
+    def _lack_of_room(self, address: object) -> Response | None:
         options = self._options
         retry = [("Retry-After", "5")]
         if self._draining:
@@ -360,12 +373,12 @@ class Server:
         ):
             return Response.text(503, "This server has as many connections as it takes\n", retry)
         per_host = options.max_connections_per_host
-        if per_host is not None and self._hosts[_host_group(peer)] >= per_host:
+        if per_host is not None and self._hosts[group_of(address)] >= per_host:
             return Response.text(503, "Too many connections from your address\n", retry)
         return None
 
     def _admit(
-        self, stream: trio.abc.Stream, handshake: ServerHandshake, request: Request, peer: str
+        self, stream: trio.abc.Stream, handshake: ServerHandshake, request: Request, address: object
     ) -> _Opened:
         options = self._options
         head, negotiated = handshake.accept(
@@ -383,17 +396,19 @@ class Server:
             timeouts=options.timeouts,
             hooks=options.hooks,
         )
+        if self._options.trusted_proxies:
+            connection.remote_address = address
         self._connections[connection.id] = connection
-        self._hosts[_host_group(peer)] += 1
+        group = group_of(address)
+        self._hosts[group] += 1
         self._accepted += 1
-        return _Opened(connection, head, handshake.trailing_data, peer)
+        return _Opened(connection, head, handshake.trailing_data, group)
 
     def _forget(self, opened: _Opened) -> None:
         del self._connections[opened.connection.id]
-        group = _host_group(opened.peer)
-        self._hosts[group] -= 1
-        if not self._hosts[group]:
-            del self._hosts[group]
+        self._hosts[opened.group] -= 1
+        if not self._hosts[opened.group]:
+            del self._hosts[opened.group]
 
     async def _supervise(self, opened: _Opened) -> None:
         """Run the handler beside its connection's tasks, until all of them are done."""
@@ -478,7 +493,8 @@ class _Opened:
     connection: Connection
     head: bytes
     leftover: bytes
-    peer: str
+    #: See `group_of`.
+    group: str
 
 
 async def _read_request(stream: trio.abc.Stream, handshake: ServerHandshake) -> Request:
@@ -504,31 +520,6 @@ async def _answer(stream: trio.abc.Stream, response: bytes) -> None:
         await stream.aclose()
 
 
-def _peer_of(stream: trio.abc.Stream) -> str:
-    """The peer's address for logs and for counting."""
-    owner = underlying_socket(stream)
-    try:
-        name = None if owner is None else owner.getpeername()
-    except OSError:
-        name = None
-    if isinstance(name, tuple):
-        return str(name[0])
-    return "a local client"
-
-
-def _host_group(peer: str) -> str:
-    """What counts as one host: an IPv4 address, or an IPv6 network of the usual size, /64."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return peer
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return peer
-
-
 async def serve(
     handler: Handler,
     host: str | None = None,
@@ -544,6 +535,8 @@ async def serve(
     headers: HeadersLike = (),
     max_connections: int | None = None,
     max_connections_per_host: int | None = None,
+    trusted_proxies: Iterable[str] = (),
+    proxy_protocol: bool = False,
     engine: Engine = DEFAULT_ENGINE,
     heartbeat: HeartbeatPolicy | None = DEFAULT_HEARTBEAT,
     on_error: OnError | None = None,
@@ -585,6 +578,14 @@ async def serve(
       headers: additional headers of the 101 answer.
       max_connections: 503 with ``Retry-After`` beyond.
       max_connections_per_host: the same for one address (of IPv6, one /64 network).
+      trusted_proxies: addresses and networks (``"10.0.0.0/8"``) of proxies that say for whom they
+        ask; ``"unix"`` for whoever connects to a Unix socket, ``"*"`` for everybody. From them,
+        ``X-Forwarded-For`` is believed, from its end up to the first address that is not one of
+        theirs: that is `WebSocket.remote_address` (with port 0), is logged, and is counted by
+        *max_connections_per_host*. From all others it is ignored.
+      proxy_protocol: *trusted_proxies* begin each connection with a header of the PROXY protocol,
+        version 1 or 2, which says the same for any protocol, TLS included. Without one they are
+        not served; all others are served without, and refused with one.
       engine: what connections run on; see `connect`.
       heartbeat: how a dead peer is noticed: by default a ping every 20 seconds, to be answered
         within 20; see `Heartbeat`. ``None``: not at all.
@@ -599,7 +600,7 @@ async def serve(
 
     Raises:
       OSError: an address cannot be listened on.
-      ValueError: the arguments contradict each other.
+      ValueError: the arguments contradict each other, or a trusted network is none.
       NotSupportedByEngine: *engine* cannot do what another of them asks for.
 
     Cancellation: abrupt and prompt: handlers are cancelled and every transport is closed. Use
@@ -607,6 +608,9 @@ async def serve(
     """
     check_policy(heartbeat)
     check_engine(engine, compression=compression, timeouts=timeouts)
+    trusted = TrustedProxies(trusted_proxies)
+    if proxy_protocol and not trusted:
+        raise ValueError("proxy_protocol needs trusted_proxies: nobody else may say who asks")
     options = _Options(
         process_request=_hooks(process_request, handler),
         origins=Origins.parse(origins),
@@ -615,6 +619,8 @@ async def serve(
         headers=headers,
         max_connections=max_connections,
         max_connections_per_host=max_connections_per_host,
+        trusted_proxies=trusted,
+        proxy_protocol=proxy_protocol,
         engine=engine,
         heartbeat=heartbeat,
         on_error=on_error,

@@ -376,7 +376,11 @@ class WebSocket(trio.abc.Channel[str | bytes]):
     @property
     @abstractmethod
     def remote_address(self) -> object:
-        """The peer's address as the socket module gives it; ``None`` where there is none."""
+        """The peer's address as the socket module gives it; ``None`` where there is none.
+
+        On a server with ``trusted_proxies``, the client's, as far as they say it: host and port,
+        which is 0 where only the host is known.
+        """
 
     @property
     @abstractmethod

@@ -87,7 +87,8 @@ def test_a_run(tmp_path: Path) -> None:
     assert command.main(argv) == 0
     data = json.loads((tmp_path / "results.json").read_text())
     medians = {(one["case"], one["peer"]): one["median"] for one in data["cells"]}
-    assert {key for key, median in medians.items() if median} == {
+    # Five idle connections may fit into memory that was there.
+    assert {key for key, median in medians.items() if median is not None} == {
         ("round-trips-1", "trio-ws"),
         ("round-trips-1", "raw epoll"),
         ("client-receive", "trio-ws"),
