@@ -55,6 +55,7 @@ FLOORS = {
         "_engines",
         "_heartbeat",
         "_http",
+        "_inherited",
         "_lifetime",
         "_listen",
         "_peers",

@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     from ._hub.presence import PresenceWatch
     from ._hub.settings import HubLimits
     from ._hub.subscriptions import Subscription
+    from ._inherited import inherited_listeners
     from ._keep_connected import OfflineQueue, ReconnectingWebSocket, keep_connected
     from ._reconnect import Client, ConnectionContext, Connections, supervise
     from ._routing import Router
     from ._server import Server, ServerStatistics, serve
     from ._settings import Compression, Limits, Timeouts
+    from ._tls import load_certificate
     from ._trio_websocket import TrioWebSocket
     from ._websocket import (
         LatencyStatistics,
@@ -126,7 +128,9 @@ __all__ = [
     "classification",
     "connect",
     "health",
+    "inherited_listeners",
     "keep_connected",
+    "load_certificate",
     "serve",
     "slow_consumers",
     "supervise",
@@ -166,6 +170,7 @@ _HOMES: Final = {
     "_hub.subscriptions": ("Subscription",),
     "_heartbeat": ("AdaptiveHeartbeat", "Heartbeat", "HeartbeatPolicy", "IdleHeartbeat"),
     "_http": ("all_of", "basic_auth", "bearer_auth", "health"),
+    "_inherited": ("inherited_listeners",),
     "_keep_connected": ("OfflineQueue", "ReconnectingWebSocket", "keep_connected"),
     "_backoff": ("Backoff",),
     "_endpoints": ("Endpoint",),
@@ -174,6 +179,7 @@ _HOMES: Final = {
     "_routing": ("Router",),
     "_server": ("Server", "ServerStatistics", "serve"),
     "_settings": ("Compression", "Limits", "Timeouts"),
+    "_tls": ("load_certificate",),
     "_trio_websocket": ("TrioWebSocket",),
     "_websocket": (
         "LatencyStatistics",

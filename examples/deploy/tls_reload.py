@@ -24,24 +24,12 @@ async def echo(ws: trio_ws.WebSocket) -> None:
         await ws.send(message)
 
 
-def load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    """Load the files into *context*, for the TLS handshakes that are still to come.
-
-    They are tried on a context of their own first: half a renewal changes nothing.
-
-    Raises:
-      OSError: they cannot be read, or are no certificate with its key.
-    """
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    context.load_cert_chain(certificate, key)
-
-
 async def reload_on_hangup(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Load the files again at each SIGHUP; what cannot be loaded leaves things as they are."""
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
             try:
-                load(context, certificate, key)
+                trio_ws.load_certificate(context, certificate, key)
             except OSError:
                 logging.exception("the certificate was not loaded again")
             else:
@@ -51,7 +39,7 @@ async def reload_on_hangup(context: ssl.SSLContext, certificate: Path, key: Path
 async def main(certificate: Path, key: Path, port: int) -> None:
     """Serve ``wss`` until cancelled."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    load(context, certificate, key)
+    trio_ws.load_certificate(context, certificate, key)
     serve = partial(trio_ws.serve, echo, "localhost", port, ssl_context=context)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reload_on_hangup, context, certificate, key)

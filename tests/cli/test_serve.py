@@ -213,7 +213,7 @@ async def test_a_handler_s_own_answers_are_asked_for_once() -> None:
 
     arguments = serve._arguments(OPTIONS, Choosy(), None)
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(trio_ws.serve, **arguments))
+        server = await nursery.start(partial(trio_ws.serve, **arguments, host="127.0.0.1", port=0))
         async with trio_ws.connect(f"ws://127.0.0.1:{server.port}/a", proxy=None) as ws:
             assert await ws.receive() == "chosen"
         nursery.cancel_scope.cancel()

@@ -99,7 +99,10 @@ async def test_without_a_socket_it_says_how_it_is_started() -> None:
         env=environment(),
     )
     assert result.returncode == 1
-    assert result.stderr == b"no sockets were handed over: start this by trio-ws.socket\n"
+    assert result.stderr == (
+        b"systemd has handed no sockets to this process (LISTEN_PID, LISTEN_FDS): "
+        b"start this by trio-ws.socket\n"
+    )
 
 
 # systemd

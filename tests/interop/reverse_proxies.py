@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from ..e2e.processes import Running, free_port, launched
 from ..requirements import require_tool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
     from contextlib import AbstractAsyncContextManager
 
 _DEPLOY = Path(__file__).resolve().parents[2] / "examples" / "deploy"
@@ -46,9 +46,23 @@ class Proxy:
     control: Path | None = None
 
 
+#: Changes of a test's own.
+_additions: dict[str, str] = {}
+
+
+@contextmanager
+def adding(changes: Mapping[str, str]) -> Generator[None]:
+    """A block in which proxies' configurations are changed further."""
+    _additions.update(changes)
+    try:
+        yield
+    finally:
+        _additions.clear()
+
+
 def _adapted(name: str, changes: Mapping[str, str]) -> str:
     text = (_DEPLOY / name).read_text()
-    for before, after in changes.items():
+    for before, after in {**changes, **_additions}.items():
         assert text.count(before) == 1, f"{before!r} is not once in {name}"
         text = text.replace(before, after)
     return text

@@ -8,28 +8,32 @@ import shlex
 import signal
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import trio
 
 from .._http import all_of
+from .._inherited import inherited_listeners
+from .._peers import TrustedProxies
 from .._server import DEFAULT_HOOKS, Server, serve
 from .._settings import Compression, Limits
 from .._url import host_port
 from .admission import origins_of, subprotocols_of
 from .engine import engine_of
 from .exit_codes import ExitCode
-from .failures import LocalFailure, redacted, say
+from .failures import LocalFailure, Usage, redacted, say
 from .handlers import handler_of
 from .handlers.echo import Echo
 from .heartbeats import heartbeat_of
 from .options.serve import ServeFormat
 from .site import site
-from .tls import server_tls
+from .tls import renew_certificate, server_tls
 from .writer import write_to
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from .._server import Handler
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
     from .options.serve import ServeOptions
     from .recording import Recorder
     from .tls import SelfSigned
+
+_logger: Final = logging.getLogger("trio_ws.cli")
 
 #: Seconds that what is recorded has to be written in the end.
 _LAST_WORDS = 5.0
@@ -73,10 +79,14 @@ async def _serve(options: ServeOptions) -> int:
     ):
         recorder = _recorder(options)
         mode = handler_of(options, recorder)
-        start = partial(serve, **_arguments(options, mode, recorder), ssl_context=context)
+        start = partial(
+            serve, **_arguments(options, mode, recorder), **_listening(options, context)
+        )
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
             await nursery.start(mode.run)
+            if context is not None and options.tls_cert is not None:
+                await nursery.start(_renew, options, context)
             if recorder is not None:
                 nursery.start_soon(_record, recorder, stopping)
             try:
@@ -108,16 +118,23 @@ def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> 
         hooks.append(count)
     if recorder is not None:
         hooks.append(recorder)
+    if options.proxy_protocol and not options.trusted_proxy:
+        raise Usage("--proxy-protocol needs --trusted-proxy: nobody else may say who asks")
+    try:
+        TrustedProxies(options.trusted_proxy)
+    except ValueError as error:
+        raise Usage(f"--trusted-proxy: {error}") from None
     # The mode's is asked last: what it counts stays true until the connection is open.
     requests = [*site(options, answer_metrics, echo=isinstance(mode, Echo)), mode.process_request]
     return {
-        **_address(options),
         "handler": _called(mode),
         "process_request": all_of(*requests),
         "origins": origins_of(options),
         "subprotocols": subprotocols_of(options),
         "compression": Compression() if options.compress else None,
         "max_connections": options.max_connections,
+        "trusted_proxies": options.trusted_proxy,
+        "proxy_protocol": options.proxy_protocol,
         "engine": engine_of(options.engine, compress=options.compress, stall=options.stall),
         "heartbeat": heartbeat_of(options.ping_interval, options.ping_timeout),
         "limits": Limits(max_message_size=options.max_size),
@@ -125,10 +142,23 @@ def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> 
     }
 
 
-def _address(options: ServeOptions) -> dict[str, Any]:
+def _listening(options: ServeOptions, context: ssl.SSLContext | None) -> dict[str, Any]:
+    """Where the options say to listen, as arguments of `serve`.
+
+    Raises:
+      Usage: there is no such socket, or they contradict each other.
+    """
+    if options.fd or options.systemd:
+        if (options.fd and options.systemd) or options.unix_socket is not None:
+            raise Usage("choose one of --fd, --systemd and --unix-socket")
+        try:
+            listeners = inherited_listeners(options.fd or None, ssl_context=context)
+        except ValueError as error:
+            raise Usage(f"{'--fd' if options.fd else '--systemd'}: {error}") from None
+        return {"listeners": listeners}
     if options.unix_socket is not None:
-        return {"unix_socket": options.unix_socket}
-    return {"host": options.host, "port": options.port}
+        return {"unix_socket": options.unix_socket, "ssl_context": context}
+    return {"host": options.host, "port": options.port, "ssl_context": context}
 
 
 def _called(mode: Mode) -> Handler:
@@ -170,7 +200,7 @@ def _announce(url: str, options: ServeOptions, self_signed: SelfSigned | None) -
         say(serving)
     else:
         print(serving, flush=True)
-    if options.console and options.unix_socket is None:
+    if options.console and url.startswith(("ws:", "wss:")):
         say(f"console at {_page_of(url, options)}")
     if self_signed is not None:
         say(f"certificate for {', '.join(self_signed.names)}; SHA-256 {self_signed.fingerprint}")
@@ -184,14 +214,41 @@ def _page_of(url: str, options: ServeOptions) -> str:
 def url_of(server: Server, options: ServeOptions) -> str:
     """Where the server can be reached, with the port that it really has."""
     scheme = "wss" if options.tls_cert is not None or options.tls_self_signed else "ws"
-    if options.unix_socket is not None:
-        socket = quote(os.fsencode(os.path.abspath(options.unix_socket)), safe="/")
+    unix_socket, host, port = options.unix_socket, options.host, 0
+    if options.fd or options.systemd:
+        match server.addresses[0]:
+            case str(path):
+                unix_socket = Path(path)
+            case bytes(name):
+                # Of an abstract socket, which Linux has and URLs of ours have not.
+                return f"{scheme} at @{quote(name[1:])}"
+            case (str(host), int(port), *_):
+                pass
+    if unix_socket is not None:
+        socket = quote(os.fsencode(os.path.abspath(unix_socket)), safe="/")
         return f"{scheme}+unix:{socket}{f':{options.path}' if options.path else ''}"
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    return f"{scheme}://{host}:{server.port}{options.path or ''}"
+    return f"{scheme}://{host_port(host, port or server.port)}{options.path or ''}"
 
 
-# Stopping
+# Signals
+
+
+async def _renew(
+    options: ServeOptions,
+    context: ssl.SSLContext,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Load the certificate again at each SIGHUP."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            try:
+                renew_certificate(options, context)
+            except Usage as error:
+                _logger.error("the certificate stays as it was: %s", error)
+            else:
+                _logger.info("the certificate was loaded again from %s", options.tls_cert)
 
 
 async def _drain(server: Server, signals: AsyncIterator[int], timeout: float) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import idna
 
+from .._tls import load_certificate
 from .failures import Usage
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def server_tls(
         with _self_signed(options) as (context, made):
             yield context, made
     elif options.tls_cert is not None:
-        yield _loaded(options, os.fspath(options.tls_cert)), None
+        context = _context(options)
+        renew_certificate(options, context)
+        yield context, None
     else:
         yield None, None
 
@@ -74,18 +77,23 @@ def _check(options: ServeOptions) -> None:
         raise Usage("--client-ca needs TLS: give --tls-cert or --tls-self-signed as well")
 
 
-def _loaded(options: ServeOptions, certificate: str) -> ssl.SSLContext:
-    context = _context(options)
+def renew_certificate(options: ServeOptions, context: ssl.SSLContext) -> None:
+    """Load ``--tls-cert`` and ``--tls-key`` into *context*, which may be in use.
+
+    Raises:
+      Usage: they cannot be used; nothing has changed.
+    """
+    assert options.tls_cert is not None
+    certificate = os.fspath(options.tls_cert)
     key = None if options.tls_key is None else os.fspath(options.tls_key)
     for option, path in (("--tls-cert", certificate), ("--tls-key", key)):
         if path is not None:
             _check_readable(option, path)
     try:
-        context.load_cert_chain(certificate, key, password=_refuse_encrypted)
+        load_certificate(context, certificate, key, password=_refuse_encrypted)
     except ssl.SSLError as error:
         where = certificate if key is None else f"{certificate} and {key}"
         raise Usage(f"{where}: not a certificate with its key in PEM: {_reason(error)}") from None
-    return context
 
 
 def _context(options: ServeOptions) -> ssl.SSLContext:

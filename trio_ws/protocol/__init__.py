@@ -10,7 +10,7 @@ from .frames import FrameHeader, Opcode, Violation, encode_frame, parse_header
 from .handshake import BadRequest, BadResponse, ClientHandshake, Negotiated, ServerHandshake
 from .http import Headers, Request, Response
 from .machine import Close, Event, Failure, LocalProtocolError, Machine, Part, Ping, Pong
-from .masking import MaskingKeys, mask
+from .masking import MaskedPayload, MaskingKeys, mask
 from .prepared import Prepared, PreparedRun
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "InflatedTooBig",
     "LocalProtocolError",
     "Machine",
+    "MaskedPayload",
     "MaskingKeys",
     "Negotiated",
     "Opcode",

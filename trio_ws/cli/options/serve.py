@@ -155,6 +155,25 @@ class ListeningOptions(HandlingOptions):
             help="Listen on this Unix socket instead of a TCP port.", rich_help_panel=_LISTENING
         ),
     ] = None
+    fd: Annotated[
+        tuple[int, ...],
+        typer.Option(
+            "--fd",
+            min=0,
+            help="Listen on a socket that is open already, by its descriptor's number, instead "
+            "of a TCP port.",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = ()
+    systemd: Annotated[
+        bool,
+        typer.Option(
+            "--systemd",
+            help="Listen on the sockets that systemd hands over (socket activation), instead of "
+            "a TCP port.",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = False
     path: Annotated[
         str | None,
         typer.Option(
@@ -164,7 +183,10 @@ class ListeningOptions(HandlingOptions):
     ] = None
     tls_cert: Annotated[
         Path | None,
-        typer.Option(help="Serve wss with this certificate (PEM).", rich_help_panel=_TLS),
+        typer.Option(
+            help="Serve wss with this certificate (PEM). SIGHUP loads it again.",
+            rich_help_panel=_TLS,
+        ),
     ] = None
     tls_key: Annotated[
         Path | None,
@@ -229,6 +251,23 @@ class AdmissionOptions(ListeningOptions):
             rich_help_panel=_ADMISSION,
         ),
     ] = ()
+    trusted_proxy: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="NETWORK",
+            help="Believe X-Forwarded-For from this address or network (10.0.0.0/8), from whoever "
+            "connects to a Unix socket (unix), or from everybody (*).",
+            rich_help_panel=_ADMISSION,
+        ),
+    ] = ()
+    proxy_protocol: Annotated[
+        bool,
+        typer.Option(
+            "--proxy-protocol",
+            help="Trusted proxies begin each connection with a PROXY header, which says the same.",
+            rich_help_panel=_ADMISSION,
+        ),
+    ] = False
     max_connections: Annotated[
         int | None,
         typer.Option(min=1, help="Further clients are answered 503.", rich_help_panel=_CONNECTIONS),
