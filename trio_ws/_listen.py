@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
     from os import PathLike
 
-_BACKLOG = 4096
+#: Connections that wait to be accepted; the kernel's ``somaxconn`` bounds it further.
+BACKLOG = 4096
 
 
 @asynccontextmanager
@@ -39,11 +40,12 @@ async def open_listeners(
     made: str | None = None
     try:
         if port is not None:
-            opened += await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+            opened += await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         elif host is not None:
             raise ValueError("a host needs a port: serve(handler, host, port)")
         if unix_socket is not None:
-            opened.append(_open_unix_listener(os.fspath(unix_socket)))
+            bound = open_unix_socket(os.fspath(unix_socket))
+            opened.append(trio.SocketListener(trio.socket.from_stdlib_socket(bound)))
             made = os.fspath(unix_socket)
         if not opened and not given:
             raise ValueError("nothing to listen on: give a port, listeners or a unix_socket")
@@ -52,7 +54,7 @@ async def open_listeners(
         yield [*opened, *given]
     finally:
         if made is not None:
-            _remove_socket(made)
+            remove_socket(made)
         await close_all([*opened, *given])
 
 
@@ -78,16 +80,21 @@ def _below_tls(listener: trio.abc.Listener[Any]) -> trio.abc.Listener[Any]:
     return listener
 
 
-def _open_unix_listener(path: str) -> trio.SocketListener:
+def open_unix_socket(path: str) -> socket.socket:
+    """A Unix socket that listens at *path*, where a server that is gone may have left its own.
+
+    Raises:
+      OSError: it cannot be there.
+    """
     _remove_stale_socket(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
-        sock.listen(_BACKLOG)
-        return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
 def _remove_stale_socket(path: str) -> None:
@@ -101,12 +108,13 @@ def _remove_stale_socket(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            _remove_socket(path)
+            remove_socket(path)
         except OSError:
             pass
 
 
-def _remove_socket(path: str) -> None:
+def remove_socket(path: str) -> None:
+    """Remove the socket at *path*, if that is one."""
     with suppress(OSError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
             os.unlink(path)

@@ -86,12 +86,12 @@ async def test_a_second_signal_ends_at_once(
 
 
 def test_the_exit_code_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "_log", lambda options: None)
-    monkeypatch.setattr(trio, "run", lambda function, options: 143)
+    monkeypatch.setattr(serve, "_log", lambda options, place: None)
+    monkeypatch.setattr(trio, "run", lambda function: 143)
     with pytest.raises(SystemExit) as caught:
         serve.run(OPTIONS)
     assert caught.value.code == 143
-    monkeypatch.setattr(trio, "run", lambda function, options: 0)
+    monkeypatch.setattr(trio, "run", lambda function: 0)
     serve.run(OPTIONS)
 
 
@@ -99,7 +99,7 @@ async def test_the_url_is_one_that_can_be_connected_to() -> None:
     async with trio.open_nursery() as nursery:
         server = await nursery.start(trio_ws.serve, echo, "127.0.0.1", 0)
         options = replace(OPTIONS, host="::1", tls_cert=Path("x"), path="/y")
-        assert serve.url_of(server, options) == f"wss://[::1]:{server.port}/y"
+        assert serve.url_of(server.addresses[0], options) == f"wss://[::1]:{server.port}/y"
         nursery.cancel_scope.cancel()
 
 
@@ -253,7 +253,7 @@ def test_the_log_holds_no_secrets(
     root = logging.Logger("root")
     monkeypatch.setattr(logging, "root", root)
     monkeypatch.setattr(failures, "_secrets", {"hunter2"})
-    serve._log(replace(OPTIONS, log_level=LogLevel.WARNING))
+    serve._log(replace(OPTIONS, log_level=LogLevel.WARNING), None)
     root.warning("asked for /?token=hunter2")
     root.info("nothing")
     assert capsys.readouterr().err.endswith("WARNING asked for /?token=***\n")

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 PATH: Final = "/metrics"
 
 
-def metrics() -> tuple[Hook, ProcessRequest]:
+def metrics(*, several: bool = False) -> tuple[Hook, ProcessRequest]:
     """A hook that counts what happens to connections, and one that answers with the counts.
 
-    The process's own metrics (memory, processor, descriptors) are among them.
+    The process's own metrics (memory, processor, descriptors) are among them; but not where it is
+    one of *several* that share a directory (``PROMETHEUS_MULTIPROC_DIR``). Then each answers with
+    the sums of all, those that have ended included.
 
     Raises:
       Usage: prometheus-client is not installed.
@@ -26,13 +28,17 @@ def metrics() -> tuple[Hook, ProcessRequest]:
     try:
         # Imported late: it takes a tenth of a second, and most runs have no use for it.
         import prometheus_client
-        from prometheus_client import exposition
+        from prometheus_client import exposition, multiprocess
 
         from ..instrumentation.prometheus import PrometheusHook
     except ImportError:
         raise Usage("--metrics needs prometheus-client: pip install 'trio-ws[metrics]'") from None
-    registry = prometheus_client.CollectorRegistry()
-    prometheus_client.ProcessCollector(registry=registry)
+    registry = answered = prometheus_client.CollectorRegistry()
+    if several:
+        answered = prometheus_client.CollectorRegistry()
+        multiprocess.MultiProcessCollector(answered)  # type: ignore[no-untyped-call]
+    else:
+        prometheus_client.ProcessCollector(registry=registry)
     headers = Headers(
         [("Content-Type", exposition.CONTENT_TYPE_LATEST), ("Cache-Control", "no-store")]
     )
@@ -42,6 +48,6 @@ def metrics() -> tuple[Hook, ProcessRequest]:
             return None
         if request.method not in {"GET", "HEAD"}:
             return Response.text(405, "Only GET and HEAD are served\n", [("Allow", "GET, HEAD")])
-        return Response(200, headers, prometheus_client.generate_latest(registry))
+        return Response(200, headers, prometheus_client.generate_latest(answered))
 
     return PrometheusHook(registry), process_request

@@ -8,7 +8,6 @@ import shlex
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -28,8 +27,10 @@ from .handlers import handler_of
 from .handlers.echo import Echo
 from .heartbeats import heartbeat_of
 from .options.serve import ServeFormat
+from .place import Place, Siblings
 from .site import site
 from .tls import renew_certificate, server_tls
+from .workers import supervise, workers_of
 from .writer import write_to
 
 if TYPE_CHECKING:
@@ -52,8 +53,11 @@ _LAST_WORDS = 5.0
 
 def run(options: ServeOptions) -> None:
     """Serve until a signal says stop; exit with the right code."""
-    _log(options)
-    code = trio.run(_serve, options)
+    place = Place.taken()
+    _log(options, place)
+    count = 1 if place is not None else workers_of(options)
+    serving = partial(_supervise, options, count) if count > 1 else partial(_serve, options, place)
+    code = trio.run(serving)
     if code:
         sys.exit(code)
 
@@ -65,14 +69,28 @@ class _Redacting(logging.Formatter):
         return redacted(super().format(record))
 
 
-def _log(options: ServeOptions) -> None:
+def _log(options: ServeOptions, place: Place | None) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(message)s"))
+    who = "" if place is None else f"[{place.number}] "
+    handler.setFormatter(_Redacting(f"%(asctime)s %(levelname)s {who}%(message)s"))
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
 
 
-async def _serve(options: ServeOptions) -> int:
-    """Serve, and return the exit code."""
+async def _supervise(options: ServeOptions, count: int) -> int:
+    """Have *count* processes serve, and return the exit code."""
+
+    def announce(address: object) -> None:
+        _announce(f"{url_of(address, options)} with {count} workers", options, None)
+
+    try:
+        return await supervise(options, count, announce)
+    except OSError as error:
+        raise _cannot_listen(options, error) from error
+
+
+async def _serve(options: ServeOptions, place: Place | None = None) -> int:
+    """Serve, and return the exit code. In *place*, as one of several."""
+    siblings = Siblings()
     with (
         server_tls(options) as (context, self_signed),
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
@@ -80,7 +98,9 @@ async def _serve(options: ServeOptions) -> int:
         recorder = _recorder(options)
         mode = handler_of(options, recorder)
         start = partial(
-            serve, **_arguments(options, mode, recorder), **_listening(options, context)
+            serve,
+            **_arguments(options, mode, recorder, None if place is None else siblings),
+            **_listening(options, context, place),
         )
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
@@ -93,7 +113,10 @@ async def _serve(options: ServeOptions) -> int:
                 server: Server = await nursery.start(start)
             except OSError as error:
                 raise _cannot_listen(options, error) from error
-            _announce(url_of(server, options), options, self_signed)
+            if place is None:
+                _announce(url_of(server.addresses[0], options), options, self_signed)
+            else:
+                nursery.start_soon(_until_gone, siblings, place, stopping)
             await _first_of(partial(anext, signals), stopping.wait, mode.over.wait)
             code = await _drain(server, signals, options.drain_timeout)
             if recorder is not None and code == ExitCode.OK:
@@ -103,8 +126,19 @@ async def _serve(options: ServeOptions) -> int:
     return code
 
 
-def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> dict[str, Any]:
-    """What the options ask of `serve`, TLS apart.
+async def _until_gone(siblings: Siblings, place: Place, stopping: trio.Event) -> None:
+    """Hear what the parent says; without one there is nobody to serve for."""
+    await siblings.follow(place.control)
+    stopping.set()
+
+
+def _arguments(
+    options: ServeOptions,
+    mode: Mode,
+    recorder: Recorder | None,
+    siblings: Siblings | None = None,
+) -> dict[str, Any]:
+    """What the options ask of `serve`, TLS apart; of one of several with *siblings*.
 
     Raises:
       Usage: they make no sense.
@@ -114,7 +148,7 @@ def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> 
     if options.metrics:
         from .metrics import metrics
 
-        count, answer_metrics = metrics()
+        count, answer_metrics = metrics(several=siblings is not None)
         hooks.append(count)
     if recorder is not None:
         hooks.append(recorder)
@@ -125,7 +159,9 @@ def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> 
     except ValueError as error:
         raise Usage(f"--trusted-proxy: {error}") from None
     # The mode's is asked last: what it counts stays true until the connection is open.
-    requests = [*site(options, answer_metrics, echo=isinstance(mode, Echo)), mode.process_request]
+    healthy = None if siblings is None else siblings.health()
+    answers = site(options, answer_metrics, healthy=healthy, echo=isinstance(mode, Echo))
+    requests = [*answers, mode.process_request]
     return {
         "handler": _called(mode),
         "process_request": all_of(*requests),
@@ -142,12 +178,16 @@ def _arguments(options: ServeOptions, mode: Mode, recorder: Recorder | None) -> 
     }
 
 
-def _listening(options: ServeOptions, context: ssl.SSLContext | None) -> dict[str, Any]:
-    """Where the options say to listen, as arguments of `serve`.
+def _listening(
+    options: ServeOptions, context: ssl.SSLContext | None, place: Place | None = None
+) -> dict[str, Any]:
+    """Where the options say to listen, as arguments of `serve`; in *place*, where that says.
 
     Raises:
       Usage: there is no such socket, or they contradict each other.
     """
+    if place is not None:
+        return {"listeners": inherited_listeners(place.sockets, ssl_context=context)}
     if options.fd or options.systemd:
         if (options.fd and options.systemd) or options.unix_socket is not None:
             raise Usage("choose one of --fd, --systemd and --unix-socket")
@@ -211,23 +251,21 @@ def _page_of(url: str, options: ServeOptions) -> str:
     return f"http{url.removesuffix(options.path or '').removeprefix('ws')}/"
 
 
-def url_of(server: Server, options: ServeOptions) -> str:
-    """Where the server can be reached, with the port that it really has."""
+def url_of(address: object, options: ServeOptions) -> str:
+    """Where a server on *address* can be reached, with the port that it really has."""
     scheme = "wss" if options.tls_cert is not None or options.tls_self_signed else "ws"
-    unix_socket, host, port = options.unix_socket, options.host, 0
-    if options.fd or options.systemd:
-        match server.addresses[0]:
-            case str(path):
-                unix_socket = Path(path)
-            case bytes(name):
-                # Of an abstract socket, which Linux has and URLs of ours have not.
-                return f"{scheme} at @{quote(name[1:])}"
-            case (str(host), int(port), *_):
-                pass
-    if unix_socket is not None:
-        socket = quote(os.fsencode(os.path.abspath(unix_socket)), safe="/")
-        return f"{scheme}+unix:{socket}{f':{options.path}' if options.path else ''}"
-    return f"{scheme}://{host_port(host, port or server.port)}{options.path or ''}"
+    path = options.path or ""
+    match address:
+        case (str(host), int(port), *_):
+            given = options.fd or options.systemd
+            return f"{scheme}://{host_port(host if given else options.host, port)}{path}"
+        case str(name) if name:
+            where = quote(os.fsencode(os.path.abspath(name)), safe="/")
+            return f"{scheme}+unix:{where}{f':{path}' if path else ''}"
+        case bytes(name):
+            # Of an abstract socket, which Linux has and URLs of ours have not.
+            return f"{scheme} at @{quote(name[1:])}"
+    raise AssertionError(f"no address of a server: {address!r}")
 
 
 # Signals

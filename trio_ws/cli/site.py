@@ -27,19 +27,24 @@ if TYPE_CHECKING:
 
 
 def site(
-    options: ServeOptions, metrics: ProcessRequest | None = None, *, echo: bool = False
+    options: ServeOptions,
+    metrics: ProcessRequest | None = None,
+    *,
+    healthy: ProcessRequest | None = None,
+    echo: bool = False,
 ) -> Iterator[ProcessRequest]:
     """The hooks, in their order.
 
     Args:
       options: of the command.
       metrics: what answers ``/metrics``.
+      healthy: what answers ``/healthz``; by default, that this process serves.
       echo: whether every message is answered with itself, which the console makes use of.
 
     Raises:
       Usage: an option makes no sense.
     """
-    yield health()
+    yield health() if healthy is None else healthy
     admission = authentication(options)
     if admission is not None:
         yield admission

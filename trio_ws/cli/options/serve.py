@@ -174,6 +174,15 @@ class ListeningOptions(HandlingOptions):
             rich_help_panel=_LISTENING,
         ),
     ] = False
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Serve by so many processes, which are started again when they end; auto: one "
+            "for each processor. SIGHUP replaces one after the other.",
+            rich_help_panel=_LISTENING,
+        ),
+    ] = "1"
     path: Annotated[
         str | None,
         typer.Option(
@@ -270,7 +279,11 @@ class AdmissionOptions(ListeningOptions):
     ] = False
     max_connections: Annotated[
         int | None,
-        typer.Option(min=1, help="Further clients are answered 503.", rich_help_panel=_CONNECTIONS),
+        typer.Option(
+            min=1,
+            help="Further clients are answered 503, by each worker.",
+            rich_help_panel=_CONNECTIONS,
+        ),
     ] = None
     max_size: Annotated[
         int,
