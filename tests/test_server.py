@@ -938,7 +938,8 @@ async def test_handshakes_under_way_get_503_while_draining(autojump_clock: MockC
             await stream.send_all(HANDSHAKE[-2:])
             status, headers, body = parse(await read_to_end(stream))
             await stream.aclose()
-        assert (status, headers[b"retry-after"]) == (503, b"5")
+        # Without a time to wait: another may serve on this port by now.
+        assert (status, headers.get(b"retry-after")) == (503, None)
         assert b"going away" in body
 
 

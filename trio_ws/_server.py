@@ -366,7 +366,8 @@ class Server:
         options = self._options
         retry = [("Retry-After", "5")]
         if self._draining:
-            return Response.text(503, "This server is going away\n", retry)
+            # Without a time: there may be another on this port by now.
+            return Response.text(503, "This server is going away\n")
         if (
             options.max_connections is not None
             and len(self._connections) >= options.max_connections

@@ -127,7 +127,9 @@ async def supervised(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until *condition* is true of something that other processes bring about."""
-    while not condition():
+    while True:
+        if condition():
+            return
         await trio.sleep(0.02)
 
 
