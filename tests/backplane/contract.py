@@ -46,6 +46,7 @@ class Recorder(Receiver):
         self.envelopes: list[Envelope] = []
         self.changes: list[PresenceChange] = []
         self.gaps: list[Gap] = []
+        self.connections: list[tuple[bool, str]] = []
         self._told = trio.lowlevel.ParkingLot()
 
     def deliver(self, envelope: Envelope) -> None:
@@ -58,9 +59,15 @@ class Recorder(Receiver):
 
     def missed(self, gap: Gap) -> None:
         self.gaps.append(gap)
+        self._told.unpark_all()
 
     def connection_changed(self, *, connected: bool, cause: str = "") -> None:
+        self.connections.append((connected, cause))
         self._told.unpark_all()
+
+    async def told(self) -> None:
+        """Wait until it is told something."""
+        await self._told.park()
 
     def has_room(self, topic: str) -> bool:
         return self.has_room_now
@@ -152,6 +159,9 @@ class Contract(ABC):
             await subscribe("räume/2 *[?", there)
             publish(here, "räume/2 *[?", "two")
             publish(here, "räume/1", "one")
+            # Nobody promises an order of what two of them publish.
+            assert await one.messages(1) == ["one"]
+            assert await two.messages(1) == ["two"]
             publish(there, "räume/2 *[?", "end")
             publish(there, "räume/1", "end")
             assert await one.messages(2) == ["one", "end"]
@@ -276,12 +286,14 @@ class Contract(ABC):
     async def test_so_do_positions_in_a_topic_that_is_quiet(
         self, backplane: Backplane, elsewhere: Backplane
     ) -> None:
-        async with connected(backplane, elsewhere) as ((here, _), (there, _)):
+        async with connected(backplane, elsewhere) as ((here, _), (there, other)):
             await subscribe("room", here, history=HISTORY)
             quiet = (await here.replay("room", None)).position
             here.unsubscribe("room")
             assert quiet is not None
+            await subscribe("room", there, history=HISTORY)
             publish(there, "room", "first", history=HISTORY)
+            await other.messages(1)
             await subscribe("room", here, history=HISTORY)
             replay = await here.replay("room", quiet)
             assert replay.recovered
