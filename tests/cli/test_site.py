@@ -27,7 +27,7 @@ def metrics(request: Request) -> Response | None:
 
 async def ask(options: ServeOptions, path: str, *headers: tuple[str, str]) -> tuple[int, bytes]:
     """Status and body; 0 where nothing answers."""
-    hook = trio_ws.all_of(*site(options, metrics))
+    hook = trio_ws.all_of(*site(options, trio_ws.health(), metrics))
     answer = hook(Request("GET", path, Headers(headers)))
     response = await answer if inspect.isawaitable(answer) else answer
     assert response is None or isinstance(response, Response)
@@ -67,7 +67,7 @@ async def test_a_websocket_is_had_at_the_path_alone(everything: ServeOptions) ->
 
 
 async def test_without_options_everything_is_a_websocket() -> None:
-    hook = trio_ws.all_of(*site(ServeOptions()))
+    hook = trio_ws.all_of(*site(ServeOptions(), trio_ws.health()))
     for path in ("/", "/anything"):
         answer = hook(Request("GET", path, Headers([UPGRADE])))
         assert inspect.isawaitable(answer)
@@ -89,10 +89,10 @@ async def test_the_path_may_have_parts_that_vary() -> None:
 )
 def test_a_path_that_is_none_is_named(options: ServeOptions, message: str) -> None:
     with pytest.raises(Usage) as caught:
-        list(site(options))
+        list(site(options, trio_ws.health()))
     assert str(caught.value).startswith(message)
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="no-such: there is no such directory"):
-        list(site(ServeOptions(static=tmp_path / "no-such")))
+        list(site(ServeOptions(static=tmp_path / "no-such"), trio_ws.health()))

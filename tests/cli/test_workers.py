@@ -164,13 +164,19 @@ def test_how_many() -> None:
         ("--shared", {"shared": True, "exec": "cat"}),
         ("--tls-self-signed", {"tls_self_signed": True}),
         ("--format jsonl", {"format": ServeFormat.JSONL}),
-        ("--broadcast", {"broadcast": True}),
     ],
 )
 def test_what_several_cannot_do(option: str, changes: dict[str, Any]) -> None:
     with pytest.raises(Usage, match=f"{option} .*one worker"):
         workers.workers_of(replace(OPTIONS, workers="2", **changes))
     workers.workers_of(replace(OPTIONS, **changes))
+
+
+def test_several_broadcast_over_a_backplane() -> None:
+    with pytest.raises(Usage, match="--broadcast with several workers needs --backplane redis://"):
+        workers.workers_of(replace(OPTIONS, workers="2", broadcast=True))
+    options = replace(OPTIONS, workers="2", broadcast=True, backplane="redis://localhost")
+    assert workers.workers_of(options) == 2
 
 
 def test_a_worker_knows_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +204,29 @@ async def test_a_parent_that_is_gone_is_noticed() -> None:
     assert ours.recv(10) == b"\n"
     assert siblings.state == [{"number": 1, "pid": None}]
     ours.close()
+
+
+def test_health_tells_of_workers_and_of_troubles() -> None:
+    troubles: list[str] = []
+    siblings = Siblings()
+    ask = siblings.health(troubles.copy)
+    request = trio_ws.Request("GET", "/healthz", trio_ws.Headers())
+
+    def body() -> bytes:
+        response = ask(request)
+        assert isinstance(response, trio_ws.Response)
+        assert response.status == 200
+        return response.body
+
+    assert body() == b"ok\n"
+    siblings.state = [{"number": 1, "pid": 7}, {"number": 2, "pid": 8}]
+    assert body() == b"ok\nworker 1: running, process 7\nworker 2: running, process 8\n"
+    siblings.state[1]["pid"] = None
+    assert body() == b"degraded\nworker 1: running, process 7\nworker 2: starting\n"
+    siblings.state.clear()
+    troubles.append("the backplane is gone")
+    assert body() == b"degraded\nthe backplane is gone\n"
+    assert ask(trio_ws.Request("GET", "/else", trio_ws.Headers())) is None
 
 
 def test_ends_have_words() -> None:

@@ -68,7 +68,7 @@ async def test_the_log_tells_which_of_them_it_was() -> None:
 async def test_what_makes_no_sense_is_said() -> None:
     for options, problem in (
         (["--workers", "none"], "--workers takes a number from 1 on, or auto, not none"),
-        (["--workers", "2", "--broadcast"], "--broadcast works with one worker only"),
+        (["--workers", "2", "--broadcast"], "--broadcast with several workers needs --backplane"),
     ):
         result = await run("serve", *options)
         assert result.code == 2

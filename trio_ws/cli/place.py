@@ -14,6 +14,8 @@ import trio
 from ..protocol.http import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._http import ProcessRequest
     from ..protocol.http import Request
 
@@ -71,21 +73,22 @@ class Siblings:
                     if lines:
                         self.state = json.loads(lines[-1])
 
-    def health(self) -> ProcessRequest:
-        """A hook as `trio_ws.health` that tells of all workers.
+    def health(self, troubles: Callable[[], list[str]]) -> ProcessRequest:
+        """A hook as `trio_ws.health` that tells of all workers, and of *troubles*.
 
         Whoever answers serves, so it is always 200: a balancer must not give up the port because
-        one of several is being started again.
+        one of several is being started again, or because servers do not reach each other.
         """
 
         def process_request(request: Request) -> Response | None:
             if request.path != _PATH or "upgrade" in request.headers:
                 return None
-            whole = all(one["pid"] is not None for one in self.state)
-            lines = ["ok" if whole else "degraded"]
+            lines = troubles()
+            whole = not lines and all(one["pid"] is not None for one in self.state)
             for one in self.state:
                 running = "starting" if one["pid"] is None else f"running, process {one['pid']}"
                 lines.append(f"worker {one['number']}: {running}")
-            return Response.text(200, "\n".join(lines) + "\n", [("Cache-Control", "no-store")])
+            text = "\n".join(["ok" if whole else "degraded", *lines])
+            return Response.text(200, f"{text}\n", [("Cache-Control", "no-store")])
 
         return process_request

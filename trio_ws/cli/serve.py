@@ -73,6 +73,8 @@ def _log(options: ServeOptions, place: Place | None) -> None:
     handler = logging.StreamHandler(sys.stderr)
     who = "" if place is None else f"[{place.number}] "
     handler.setFormatter(_Redacting(f"%(asctime)s %(levelname)s {who}%(message)s"))
+    # It logs each failed attempt with a traceback; ours says it in a line.
+    logging.getLogger("coredis").setLevel(logging.CRITICAL)
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler])
 
 
@@ -159,8 +161,8 @@ def _arguments(
     except ValueError as error:
         raise Usage(f"--trusted-proxy: {error}") from None
     # The mode's is asked last: what it counts stays true until the connection is open.
-    healthy = None if siblings is None else siblings.health()
-    answers = site(options, answer_metrics, healthy=healthy, echo=isinstance(mode, Echo))
+    healthy = (siblings or Siblings()).health(mode.troubles)
+    answers = site(options, healthy, answer_metrics, echo=isinstance(mode, Echo))
     requests = [*answers, mode.process_request]
     return {
         "handler": _called(mode),

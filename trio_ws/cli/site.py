@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._http import health
 from .._routing import Router
 from .admission import authentication
 from .failures import Usage
@@ -28,23 +27,23 @@ if TYPE_CHECKING:
 
 def site(
     options: ServeOptions,
+    healthy: ProcessRequest,
     metrics: ProcessRequest | None = None,
     *,
-    healthy: ProcessRequest | None = None,
     echo: bool = False,
 ) -> Iterator[ProcessRequest]:
     """The hooks, in their order.
 
     Args:
       options: of the command.
+      healthy: what answers ``/healthz``.
       metrics: what answers ``/metrics``.
-      healthy: what answers ``/healthz``; by default, that this process serves.
       echo: whether every message is answered with itself, which the console makes use of.
 
     Raises:
       Usage: an option makes no sense.
     """
-    yield health() if healthy is None else healthy
+    yield healthy
     admission = authentication(options)
     if admission is not None:
         yield admission

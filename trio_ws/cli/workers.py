@@ -89,14 +89,14 @@ def _check_divisible(options: ServeOptions) -> None:
             "--format jsonl",
             "it is one record of everything that happens",
         ),
-        (
-            options.broadcast,
-            "--broadcast",
-            "clients of one would not hear those of another",
-        ),
     ):
         if given:
             raise Usage(f"{option} works with one worker only: {reason}")
+    if options.broadcast and options.backplane is None:
+        raise Usage(
+            "--broadcast with several workers needs --backplane redis://HOST: clients of one would "
+            "not hear those of another"
+        )
 
 
 async def supervise(options: ServeOptions, count: int, announce: Callable[[object], None]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from trio_ws.cli.failures import Usage
 from trio_ws.cli.faults import Faulty
 from trio_ws.cli.handlers import Recorded, handler_of
 from trio_ws.cli.handlers.application import Application
-from trio_ws.cli.handlers.broadcast import Broadcast
+from trio_ws.cli.handlers.broadcast import Broadcast, FarBroadcast
 from trio_ws.cli.handlers.coding import Bytes, Lines, Text
 from trio_ws.cli.handlers.echo import Echo
 from trio_ws.cli.handlers.exec import Exec
@@ -34,6 +35,7 @@ RECORDED = '{"ts":1,"conn":"c1","type":"message","dir":"in","op":"text","data":"
         ({}, Echo),
         ({"echo": True}, Echo),
         ({"broadcast": True}, Broadcast),
+        ({"broadcast": True, "backplane": "redis://localhost"}, FarBroadcast),
         ({"exec": "cat"}, Exec),
         ({"exec": "cat", "shared": True}, Shared),
         ({"interactive": True}, Interactive),
@@ -78,6 +80,9 @@ def test_what_stands_between_a_process_and_messages(given: dict[str, Any], expec
         ({"echo": True, "broadcast": True}, "--echo and --broadcast exclude each other"),
         ({"handler": "a:b", "exec": ""}, "a:b and --exec exclude each other"),
         ({"replay": Path("x"), "interactive": True}, "--interactive and --replay exclude"),
+        ({"backplane": "redis://x"}, "--backplane .* give --broadcast as well"),
+        ({"broadcast": True, "backplane": "localhost"}, "--backplane takes the URL of a Redis"),
+        ({"broadcast": True, "backplane": "@/no/such"}, "--backplane: cannot read /no/such"),
         ({"exec": " "}, "--exec: there is no command"),
         ({"shared": True}, "--shared .* give --exec as well"),
         ({"binary": True, "echo": True}, "--binary .* give --exec as well"),
@@ -89,3 +94,10 @@ def test_what_stands_between_a_process_and_messages(given: dict[str, Any], expec
 def test_what_contradicts_itself_is_named(given: dict[str, Any], complaint: str) -> None:
     with pytest.raises(Usage, match=complaint):
         handler_of(replace(ServeOptions(), **given))
+
+
+def test_without_coredis_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trio_ws.backplane.redis", None)
+    options = ServeOptions(broadcast=True, backplane="redis://localhost")
+    with pytest.raises(Usage, match=r"pip install 'trio-ws\[redis\]'"):
+        handler_of(options)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..failures import Usage
-from .broadcast import Broadcast
+from ..failures import Usage, hide
+from ..secrets import read_value
+from .broadcast import Broadcast, FarBroadcast, redis_at
 from .echo import Echo
 from .mode import Around, Mode
 
@@ -62,6 +64,8 @@ def _check_one(options: HandlingOptions) -> None:
     names = [name for name, value in given.items() if value not in {None, False}]
     if len(names) > 1:
         raise Usage(f"{' and '.join(names)} exclude each other: give one of them")
+    if options.backplane is not None and not options.broadcast:
+        raise Usage("--backplane carries what clients say to others: give --broadcast as well")
 
 
 def _check_processes(options: HandlingOptions) -> None:
@@ -88,7 +92,7 @@ def _chosen(options: ServeOptions) -> Mode:
 
         return Application(load(options.handler))
     if options.broadcast:
-        return Broadcast()
+        return Broadcast() if options.backplane is None else _far_broadcast(options.backplane)
     if options.exec is not None:
         return _processes(options.exec, options)
     if options.interactive:
@@ -101,6 +105,12 @@ def _chosen(options: ServeOptions) -> Mode:
 
         return Replay(read_cues(options.replay))
     return Echo()
+
+
+def _far_broadcast(given: str) -> Mode:
+    url = read_value(given, "--backplane")
+    hide(urlsplit(url).password or "")
+    return FarBroadcast(redis_at(url))
 
 
 def _processes(command: str, options: ServeOptions) -> Mode:

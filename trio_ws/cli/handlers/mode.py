@@ -38,6 +38,10 @@ class Mode:
         """
         return None
 
+    def troubles(self) -> list[str]:
+        """What does not work as it should, while it serves all the same; for ``/healthz``."""
+        return []
+
     async def __call__(self, ws: WebSocket) -> None:
         """Handle one connection."""
         raise NotImplementedError
@@ -61,6 +65,9 @@ class Around(Mode):
 
     def process_request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         return self._inner.process_request(request)
+
+    def troubles(self) -> list[str]:
+        return self._inner.troubles()
 
     async def __call__(self, ws: WebSocket) -> None:
         await self._inner(ws)

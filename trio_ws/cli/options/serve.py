@@ -67,6 +67,15 @@ class HandlingOptions:
             rich_help_panel=_HANDLING,
         ),
     ] = False
+    backplane: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|@FILE",
+            help="Broadcast to the clients of all servers that use this Redis as well: "
+            "redis://HOST. A URL with a password in it belongs in a file.",
+            rich_help_panel=_HANDLING,
+        ),
+    ] = None
     exec: Annotated[
         str | None,
         typer.Option(
