@@ -7,8 +7,11 @@ import inspect
 import os
 import sys
 import traceback
+from contextlib import nullcontext
 from functools import reduce
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from ..failures import Usage
 from .mode import Mode
@@ -23,7 +26,11 @@ if TYPE_CHECKING:
 
 
 class Application(Mode):
-    """Hands connections to a handler, and requests to its ``process_request``, if it has one."""
+    """Hands connections to a handler, and requests to its ``process_request``, if it has one.
+
+    A handler that is an async context manager is entered before the first connection, and left
+    after the last.
+    """
 
     def __init__(self, handler: Handler) -> None:
         super().__init__()
@@ -35,6 +42,11 @@ class Application(Mode):
             return None
         answer: Response | Awaitable[Response | None] | None = self._process_request(request)
         return answer
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        around: Any = self._handler if hasattr(self._handler, "__aenter__") else nullcontext()
+        async with around:
+            await super().run(task_status)
 
     async def __call__(self, ws: WebSocket) -> None:
         await self._handler(ws)
