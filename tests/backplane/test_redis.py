@@ -377,6 +377,22 @@ async def test_who_does_not_wait_for_room_goes_alone(
         await recorder.messages(100)
 
 
+async def test_what_is_published_to_a_topic_of_others_need_not_come_back(
+    server: RedisServer,
+) -> None:
+    async with connected(backplane_of(server), backplane_of(server)) as (here, there):
+        await subscribe("room", there[0])
+        publish(here[0], "room", "first")
+        assert await there[1].messages(1) == ["first"]
+        # Two seconds of looks at what is on its way.
+        with trio.move_on_after(2.0):
+            await here[1].told()
+        assert here[1].connections == [(True, "")]
+        publish(here[0], "room", "second")
+        assert await there[1].messages(2) == ["first", "second"]
+        assert here[1].envelopes == []
+
+
 async def test_a_script_that_redis_has_forgotten_is_loaded_again(server: RedisServer) -> None:
     async with connected(backplane_of(server)) as ((link, recorder),):
         await subscribe("room", link, history=HISTORY)

@@ -24,7 +24,6 @@ import json
 import logging
 import math
 import secrets
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,14 +35,13 @@ from coredis.retry import NoRetryPolicy
 from .._backoff import Backoff
 from .._settings import MIB
 from ._interface import Envelope, Gap, Link, Position, Presence, PresenceChange, Replay
-from ._redis_store import ALIVE, Store, envelope_of, kept
+from ._redis_store import ALIVE, Outgoing, Store, envelope_of, kept
 from ._redis_wire import Message, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ._interface import History, Receiver
-    from ._redis_store import Command
 
 _logger: Final = logging.getLogger("trio_ws.backplane")
 
@@ -54,6 +52,8 @@ _LINGER: Final = 5.0
 #: Bytes that are published and have not come back, beyond which publishers wait, or messages are
 #: dropped.
 _MAX_PENDING: Final = 4 * MIB
+#: Bytes that a message takes beside its payload, more or less.
+_OVERHEAD: Final = 300
 #: Seconds between two signs of life.
 _PULSE: Final = 5.0
 #: Seconds that the last messages and farewells have when a link is closed.
@@ -111,46 +111,6 @@ class _Pending:
     since: float
 
 
-class _Outgoing:
-    """What waits to be written: functions that put a command into a pipeline, and their sizes."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._items: deque[tuple[Command, int, int | None]] = deque()
-        self._wake = trio.Event()
-        self.idle = trio.Event()
-        self.idle.set()
-
-    def put(self, command: Command, size: int = 0, sequence: int | None = None) -> None:
-        self._items.append((command, size, sequence))
-        self.size += size
-        self._wake.set()
-        self.idle = trio.Event() if self.idle.is_set() else self.idle
-
-    async def take(self) -> list[tuple[Command, int, int | None]]:
-        """Wait until there is something, and take it all, with what the rest of the turn brings."""
-        await self._wake.wait()
-        await trio.lowlevel.checkpoint()
-        self._wake = trio.Event()
-        taken = list(self._items)
-        self._items.clear()
-        return taken
-
-    def done(self, size: int) -> None:
-        self.size -= size
-        if not self._items:
-            self.idle.set()
-
-    def clear(self) -> int:
-        """Forget all; return how many were messages."""
-        messages = sum(sequence is not None for _, _, sequence in self._items)
-        self._items.clear()
-        self.size = 0
-        self._wake = trio.Event()
-        self.idle.set()
-        return messages
-
-
 class RedisLink(Link):
     """One hub's link."""
 
@@ -174,7 +134,8 @@ class RedisLink(Link):
         self._stale: list[tuple[str, Presence]] = []
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
-        self._outgoing = _Outgoing()
+        self._pending_size = 0
+        self._outgoing = Outgoing()
         self._connected = False
         self._client: Any = None
         # Something about subscriptions has changed.
@@ -200,12 +161,18 @@ class RedisLink(Link):
         envelope = Envelope(
             topic=topic, payload=payload, text=text, node=self.node, exclude=exclude
         )
-        if not self._connected or self._outgoing.size > 2 * _MAX_PENDING:
+        if not self._connected or self._size() > 2 * _MAX_PENDING:
             self.dropped += 1
             self._deliver(envelope)
             return
         sequence = next(self._numbers)
-        self._pending[sequence] = _Pending(envelope, trio.current_time())
+        known = self._topics.get(topic)
+        if known is not None and known.subscribed:
+            self._pending[sequence] = _Pending(envelope, trio.current_time())
+            self._pending_size += len(payload) + _OVERHEAD
+        else:
+            # It may not come back, and is ignored if it does.
+            self._deliver(envelope)
         command = self._store.publish(envelope, sequence, history)
         self._outgoing.put(command, len(payload), sequence)
 
@@ -213,7 +180,18 @@ class RedisLink(Link):
         return self._receiver.has_room(topic) and not self._is_full()
 
     def _is_full(self) -> bool:
-        return self._connected and self._outgoing.size > _MAX_PENDING
+        return self._connected and self._size() > _MAX_PENDING
+
+    def _size(self) -> int:
+        """Bytes that are on their way."""
+        return self._outgoing.size + self._pending_size
+
+    def _take_pending(self, sequence: int) -> _Pending | None:
+        pending = self._pending.pop(sequence, None)
+        if pending is not None:
+            self._pending_size -= len(pending.envelope.payload) + _OVERHEAD
+            self._waiting.unpark_all()
+        return pending
 
     async def wait_room(self, topic: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -364,7 +342,7 @@ class RedisLink(Link):
         lost, self._connected = self._connected, False
         self._client = None
         self.dropped += self._outgoing.clear()
-        pending, self._pending = self._pending, {}
+        pending, self._pending, self._pending_size = self._pending, {}, 0
         for topic in self._topics.values():
             if topic.subscribed:
                 topic.subscribed = False
@@ -415,9 +393,10 @@ class RedisLink(Link):
             # It was cut off; or it has forgotten the scripts, which the next session loads again.
             raise error
         _logger.error("Redis refused: %s", error)
-        pending = None if sequence is None else self._pending.pop(sequence, None)
-        if pending is not None:
+        if sequence is not None:
             self.dropped += 1
+        pending = None if sequence is None else self._take_pending(sequence)
+        if pending is not None:
             self._deliver(pending.envelope)
 
     def _announce(self, topic: str, member: Presence, *, joined: bool) -> None:
@@ -454,7 +433,8 @@ class RedisLink(Link):
                 self._missed(topic, "its history was lost")
             elif position.offset <= last.offset:
                 # It was read from the history already.
-                self._pending.pop(message.sequence, None) if message.node == self.node else None
+                if message.node == self.node:
+                    self._take_pending(message.sequence)
                 return
             elif position.offset > last.offset + 1:
                 await self._read_missing(topic, last, up_to=position)
@@ -463,11 +443,9 @@ class RedisLink(Link):
     def _accept(self, topic: _Topic, message: Message, position: Position | None) -> None:
         if position is not None:
             topic.last = position
-        if message.node == self.node:
-            # What is not pending was delivered when a session was lost.
-            if self._pending.pop(message.sequence, None) is None:
-                return
-            self._waiting.unpark_all()
+        # What is not pending any more was delivered when a session was lost.
+        if message.node == self.node and self._take_pending(message.sequence) is None:
+            return
         self._deliver(envelope_of(topic.name, message, position))
 
     def _deliver(self, envelope: Envelope) -> None:

@@ -10,6 +10,7 @@ import json
 import math
 import secrets
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
@@ -197,6 +198,46 @@ class Store:
             async with client.pipeline(transaction=False) as pipe:
                 asked: list[Awaitable[Any]] = [one for ask in commands for one in ask(pipe)]
             return [await one for one in asked]
+
+
+class Outgoing:
+    """Commands that wait to be written, their sizes, and the numbers of those that are messages."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._items: deque[tuple[Command, int, int | None]] = deque()
+        self._wake = trio.Event()
+        self.idle = trio.Event()
+        self.idle.set()
+
+    def put(self, command: Command, size: int = 0, sequence: int | None = None) -> None:
+        self._items.append((command, size, sequence))
+        self.size += size
+        self._wake.set()
+        self.idle = trio.Event() if self.idle.is_set() else self.idle
+
+    async def take(self) -> list[tuple[Command, int, int | None]]:
+        """Wait until there is something, and take it all, with what the rest of the turn brings."""
+        await self._wake.wait()
+        await trio.lowlevel.checkpoint()
+        self._wake = trio.Event()
+        taken = list(self._items)
+        self._items.clear()
+        return taken
+
+    def done(self, size: int) -> None:
+        self.size -= size
+        if not self._items:
+            self.idle.set()
+
+    def clear(self) -> int:
+        """Forget all; return how many were messages."""
+        messages = sum(sequence is not None for _, _, sequence in self._items)
+        self._items.clear()
+        self.size = 0
+        self._wake = trio.Event()
+        self.idle.set()
+        return messages
 
 
 def kept(history: History) -> int:
