@@ -58,19 +58,17 @@ _OVERHEAD: Final = 300
 _PULSE: Final = 5.0
 #: Seconds that the last messages and farewells have when a link is closed.
 _LAST_WORDS: Final = 2.0
-#: What the network, Redis and coredis may do; everything else is a fault of this module's.
-_EXPECTED: Final = (
-    coredis.exceptions.RedisError,
-    OSError,
+#: How coredis is told that there is nobody any more.
+_CUT: Final = (
     EOFError,
-    TimeoutError,
-    trio.TooSlowError,
     trio.BrokenResourceError,
     trio.ClosedResourceError,
     anyio.BrokenResourceError,
     anyio.ClosedResourceError,
     anyio.EndOfStream,
 )
+#: What the network, Redis and coredis may do; everything else is a fault of this module's.
+_EXPECTED: Final = (coredis.exceptions.RedisError, OSError, TimeoutError, trio.TooSlowError, *_CUT)
 _BACKOFF: Final = Backoff(initial=0.2, maximum=10.0)
 
 
@@ -617,4 +615,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _text(error: BaseException | None) -> str:
     """For people, in ASCII."""
+    if isinstance(error, trio.TooSlowError | TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, _CUT):
+        return "the connection was cut"
     return ascii(str(error))[1:-1] or type(error).__name__
