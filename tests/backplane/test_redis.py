@@ -537,8 +537,10 @@ async def test_who_came_and_went_meanwhile_is_told(server: RedisServer) -> None:
         assert await there[0].present("room") == (bob,)
         here[0]._make_client = make  # type: ignore[attr-defined]
         await until_connected(here[0], here[1])
-        told = await here[1].presences(3)
-        assert told == [(True, "ann"), (False, "ann"), (True, "bob")]
+        first, *others = await here[1].presences(3)
+        assert first == (True, "ann")
+        # In whichever order the two come to be known.
+        assert set(others) == {(False, "ann"), (True, "bob")}
         assert await here[0].present("room") == (bob,)
 
 
