@@ -89,6 +89,7 @@ instructions: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench $(NODE_PEER)/node_modules/.installed
 	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(if $(findstring --list,$(ARGS)),,$(BIN)/python -m benchmarks.fan_out)
 
 # Warnings are errors, and so is every name in a docstring that leads nowhere.
 docs: $(VENV)/.installed-docs
