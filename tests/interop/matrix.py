@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from .versions import version
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
     from _pytest.terminal import TerminalReporter
 
@@ -52,6 +54,16 @@ def tables(outcomes: Mapping[Cell, set[str]]) -> list[str]:
     return lines
 
 
+def versions(outcomes: Iterable[Cell]) -> list[str]:
+    """The versions of those who were tried, in Markdown."""
+    names = sorted({column for _, _, column in outcomes})
+    return [
+        "| who | version |",
+        "| --- | --- |",
+        *(f"| {name} | {version(name)} |" for name in names),
+    ]
+
+
 def _word(outcomes: set[str]) -> str:
     return next((word for name, word in _OUTCOMES.items() if name in outcomes), NOT_TRIED)
 
@@ -74,8 +86,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
             for name, found in getattr(report, "user_properties", ()):
                 if name == _PROPERTY:
                     outcomes.setdefault(tuple(found), set()).add(report.outcome)
+    if not outcomes:
+        return
     terminalreporter.section("who was tried in what")
-    for line in tables(outcomes):
+    for line in [*tables(outcomes), *versions(outcomes)]:
         terminalreporter.line(line)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +20,7 @@ import trio_ws
 
 from ..e2e.processes import Running, environment, launched
 from ..requirements import require_tool
+from .cases import CASES
 from .peers.conversation import SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -25,9 +29,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 NODE = Path(__file__).parent / "node"
 
-_NO_DEFLATE = "it has no permessage-deflate"
-
-
+_LIBCURL_NEEDED = "pip install 'trio-ws[interop]', with a libcurl that knows ws"
+_NO_DEFLATE = dict.fromkeys(
+    (case.name for case in CASES if case.deflate), "it has no permessage-deflate"
+)
 #: Connections of a server, in the order in which they came.
 Accepted: TypeAlias = "trio.MemoryReceiveChannel[trio_ws.WebSocket]"
 
@@ -40,11 +45,13 @@ class Peer:
       name: as it is known.
       program: a module of ``peers``, or a file of ``node``.
       cannot: cases that it has no way to take part in, and why.
+      roles: what it can be.
     """
 
     name: str
     program: str
     cannot: Mapping[str, str] = field(default_factory=dict)
+    roles: tuple[str, ...] = ("server", "client")
 
     @property
     def runs_on_node(self) -> bool:
@@ -62,6 +69,8 @@ class Peer:
         elif self.program.startswith("websockets"):
             there = find_spec("websockets") is not None
             require_tool("websockets", available=there, reason="pip install 'trio-ws[interop]'")
+        elif self.program == "libcurl":
+            require_tool("pycurl", available=_libcurl_is_there(), reason=_LIBCURL_NEEDED)
 
 
 PEERS = (
@@ -70,17 +79,37 @@ PEERS = (
     Peer(
         "trio-websocket",
         "trio_websocket",
-        {"fragments from the peer": "it sends no fragments", "compression": _NO_DEFLATE},
+        {**_NO_DEFLATE, "fragments from the peer": "it sends no fragments"},
     ),
     Peer("ws (Node)", "ws_peer.js"),
-    Peer("WebSocket-Node", "websocket_peer.js", {"compression": _NO_DEFLATE}),
+    Peer("WebSocket-Node", "websocket_peer.js", _NO_DEFLATE),
+    Peer("libcurl", "libcurl", _NO_DEFLATE, roles=("client",)),
 )
+
+
+def _libcurl_is_there() -> bool:
+    """Whether there is a pycurl whose libcurl was built with WebSockets."""
+    if find_spec("pycurl") is None:
+        return False
+    pycurl = import_module("pycurl")
+    return hasattr(pycurl.Curl, "ws_send") and "ws" in pycurl.version_info()[8]
 
 
 def require_node() -> None:
     """Skip the test where Node, or what npm installs there, is missing."""
     there = shutil.which("node") is not None and (NODE / "node_modules/ws").is_dir()
     require_tool("npm-interop", available=there, reason="npm --prefix tests/interop/node install")
+
+
+def curl_with_ws() -> str | None:
+    """A curl that was built with WebSockets, where there is one."""
+    # The second is where unpack_curl.sh puts one.
+    for found in (shutil.which("curl"), shutil.which("curl", path=ROOT / "build" / "curl")):
+        if found is not None:
+            version = subprocess.run([found, "--version"], capture_output=True, text=True)
+            if re.search(r"^Protocols:.* ws\b", version.stdout, re.MULTILINE):
+                return found
+    return None
 
 
 class Program:
