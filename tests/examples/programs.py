@@ -52,6 +52,7 @@ class Library:
 
 OURS = Library("trio-ws", sys.executable, (EXAMPLES,), ".py")
 WEBSOCKETS = Library("websockets", sys.executable, (_ORIGINALS / "python",), ".py")
+TRIO_WEBSOCKET = Library("trio-websocket", sys.executable, (_ORIGINALS / "trio_websocket",), ".py")
 NODE_WS = Library("ws", "node", (JAVASCRIPT, _ORIGINALS / "node"), ".js")
 
 

@@ -9,6 +9,7 @@ import pytest
 from .programs import (
     NODE_WS,
     OURS,
+    TRIO_WEBSOCKET,
     WEBSOCKETS,
     Library,
     finished,
@@ -18,13 +19,8 @@ from .programs import (
     started,
 )
 
-PAIRS = [
-    (OURS, OURS),
-    (OURS, WEBSOCKETS),
-    (OURS, NODE_WS),
-    (WEBSOCKETS, OURS),
-    (NODE_WS, OURS),
-]
+OTHERS = (WEBSOCKETS, TRIO_WEBSOCKET, NODE_WS)
+PAIRS = [(OURS, OURS), *((OURS, other) for other in OTHERS), *((other, OURS) for other in OTHERS)]
 QUESTION = "What's your name? "
 
 
@@ -88,7 +84,12 @@ async def test_a_conversation_until_quit(pair: tuple[Library, Library]) -> None:
 
 
 async def test_a_welcome(pair: tuple[Library, Library]) -> None:
-    names = {OURS: "Trio", WEBSOCKETS: "asyncio", NODE_WS: "Node"}
+    names = {
+        OURS: "Trio",
+        WEBSOCKETS: "asyncio",
+        TRIO_WEBSOCKET: "trio-websocket",
+        NODE_WS: "Node",
+    }
     async with (
         served("welcome_server", library=pair[0]) as (server, url),
         started("welcome_client", url, library=pair[1]) as client,
