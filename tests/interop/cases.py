@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -14,9 +15,10 @@ from trio_ws import ClosedBy, CloseReason, Compression, ConnectionClosed
 from .peers.conversation import SUBPROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from trio_ws import WebSocket
+    from trio_ws._engines import Engine
 
 MIB = 1 << 20
 #: A code of the standard's, registered ones, and an application's; reasons up to the bound.
@@ -53,17 +55,30 @@ class Case:
       run: tries it; given our connection, the peer, and a detail.
       details: variants, of which each needs a connection of its own.
       deflate: whether permessage-deflate is on; the details say how.
+      engines: those of ours that can.
+      tls: whether it goes over TLS.
     """
 
     name: str
     run: Callable[[WebSocket, Remote, Any], Awaitable[None]]
     details: tuple[Any, ...] = (None,)
     deflate: bool = False
+    engines: tuple[Engine, ...] = ("built-in", "trio-websocket")
+    tls: bool = False
 
-    def options(self, detail: Any) -> dict[str, Any]:
-        """Options of `connect` and `serve` for one of the details."""
-        compression = detail if self.deflate else None
-        return {"subprotocols": [SUBPROTOCOL], "compression": compression, "heartbeat": None}
+    def variants(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Each detail, with the options of `connect` and `serve`; and so on each engine."""
+        for engine in self.engines:
+            for detail in self.details:
+                yield (
+                    detail,
+                    {
+                        "subprotocols": [SUBPROTOCOL],
+                        "compression": detail if self.deflate else None,
+                        "heartbeat": None,
+                        "engine": engine,
+                    },
+                )
 
 
 async def _echo(ws: WebSocket, message: str | bytes) -> None:
@@ -202,30 +217,31 @@ async def closed_by_the_peer(ws: WebSocket, peer: Remote, closing: tuple[int, st
     assert await peer.closed() == closing
 
 
+async def over_tls(ws: WebSocket, peer: Remote, close: Any) -> None:
+    await a_mebibyte(ws, peer, None)
+    await many_messages(ws, peer, None)
+    await close(ws, peer, (4000, "done"))
+
+
+#: What the second engine has no way to do.
+_deflating = partial(Case, details=COMPRESSIONS, deflate=True, engines=("built-in",))
+
 CASES = (
     Case("text", text),
     Case("binary", binary),
     Case("1 MiB", a_mebibyte),
     Case("2,000 messages", many_messages),
     Case("fragments to the peer", fragments_to_the_peer),
-    Case("fragments from the peer", fragments_from_the_peer),
-    Case("compression", compression, COMPRESSIONS, deflate=True),
-    Case("compression: 2,000 messages", compressed_many, COMPRESSIONS, deflate=True),
-    Case(
-        "compression: fragments to the peer",
-        compressed_fragments_to_the_peer,
-        COMPRESSIONS,
-        deflate=True,
-    ),
-    Case(
-        "compression: fragments from the peer",
-        compressed_fragments_from_the_peer,
-        COMPRESSIONS,
-        deflate=True,
-    ),
+    # They are counted by receive_stream().
+    Case("fragments from the peer", fragments_from_the_peer, engines=("built-in",)),
+    _deflating("compression", compression),
+    _deflating("compression: 2,000 messages", compressed_many),
+    _deflating("compression: fragments to the peer", compressed_fragments_to_the_peer),
+    _deflating("compression: fragments from the peer", compressed_fragments_from_the_peer),
     Case("pings to the peer", pings_to_the_peer),
     Case("pings from the peer", pings_from_the_peer),
     Case("subprotocol", subprotocol),
     Case("closed by us", closed_here, CLOSINGS),
     Case("closed by the peer", closed_by_the_peer, CLOSINGS),
+    Case("over TLS", over_tls, (closed_here, closed_by_the_peer), tls=True),
 )

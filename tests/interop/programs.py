@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
+import trustme
 
 import trio_ws
 
@@ -25,6 +27,7 @@ from .peers.conversation import SUBPROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NODE = Path(__file__).parent / "node"
@@ -125,17 +128,45 @@ class Program:
         return int(code), reason
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """What both sides of TLS need.
+
+    Attributes:
+      folder: has ca.pem, which is to be trusted, and server.pem, for 127.0.0.1.
+      server: has the certificate.
+      client: trusts it.
+    """
+
+    folder: Path
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+    @classmethod
+    def made(cls, folder: Path) -> Self:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        issued.configure_cert(server)
+        return cls(folder, server, ssl.create_default_context(cafile=folder / "ca.pem"))
+
+
 @asynccontextmanager
 async def connected(
-    peer: Peer, role: str, *, deflate: bool, **options: Any
+    peer: Peer, role: str, *, deflate: bool, tls: Certificates | None = None, **options: Any
 ) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
     """A connection with *peer*, which is its ``"server"`` or ``"client"``."""
     arguments = ["--deflate"] if deflate else []
+    if tls is not None:
+        arguments += ["--tls", str(tls.folder)]
+        options["ssl_context"] = tls.client if role == "server" else tls.server
     variables = {"cwd": ROOT, "env": environment(PYTHONWARNINGS="default")}
     if role == "server":
         async with launched(peer.command("server", *arguments), **variables) as process:
             port = (await process.line()).removeprefix("listening ")
-            url = f"ws://127.0.0.1:{port}/"
+            url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/"
             async with trio_ws.connect(url, proxy=None, **options) as ws:
                 yield ws, Program(process)
         return
@@ -160,5 +191,6 @@ async def accepting(**options: Any) -> AsyncGenerator[tuple[str, Accepted]]:
     async with trio.open_nursery() as nursery:
         serve = partial(trio_ws.serve, handle, "127.0.0.1", 0, **options)
         server: trio_ws.Server = await nursery.start(serve)
-        yield f"ws://127.0.0.1:{server.port}/", receive
+        scheme = "wss" if "ssl_context" in options else "ws"
+        yield f"{scheme}://127.0.0.1:{server.port}/", receive
         nursery.cancel_scope.cancel()

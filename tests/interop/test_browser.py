@@ -17,7 +17,7 @@ from trio_ws import ClosedBy, CloseReason
 from ..e2e.browser import Page, open_page
 from .cases import CASES, Case
 from .matrix import cell
-from .programs import accepting
+from .programs import Certificates, accepting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -52,7 +52,7 @@ def give_page(request: trio_ws.Request) -> trio_ws.Response | None:
 @asynccontextmanager
 async def serving_the_page(**options: Any) -> AsyncGenerator[tuple[str, Accepted]]:
     async with accepting(process_request=give_page, **options) as (url, accepted):
-        yield url.replace("ws://", "http://"), accepted
+        yield url.replace("ws", "http", 1), accepted
 
 
 class Tab:
@@ -79,9 +79,10 @@ class Tab:
     ],
 )
 async def test_it_talks_with_us(case: Case, tmp_path: Path) -> None:
-    async with open_page(tmp_path) as page:
-        for detail in case.details:
-            async with serving_the_page(**case.options(detail)) as (url, accepted):
+    tls = {"ssl_context": Certificates.made(tmp_path).server} if case.tls else {}
+    async with open_page(tmp_path / "profile") as page:
+        for detail, options in case.variants():
+            async with serving_the_page(**options, **tls) as (url, accepted):
                 with trio.fail_after(_PATIENCE):
                     await page.go(url)
                     await case.run(await accepted.receive(), Tab(page), detail)

@@ -9,10 +9,11 @@ import trio
 
 from .cases import CASES, Case
 from .matrix import cell
-from .programs import PEERS, Peer, connected
+from .programs import PEERS, Certificates, Peer, connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 #: Seconds that a conversation may take on a busy machine.
 _PATIENCE = 25
@@ -29,10 +30,13 @@ def _tried() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("peer", "role", "case"), list(_tried()))
-async def test_it_talks_with_us(peer: Peer, role: str, case: Case) -> None:
+async def test_it_talks_with_us(peer: Peer, role: str, case: Case, tmp_path: Path) -> None:
     peer.require()
-    for detail in case.details:
-        options = case.options(detail)
+    tls = Certificates.made(tmp_path) if case.tls else None
+    for detail, options in case.variants():
         with trio.fail_after(_PATIENCE):
-            async with connected(peer, role, deflate=case.deflate, **options) as (ws, remote):
+            async with connected(peer, role, deflate=case.deflate, tls=tls, **options) as (
+                ws,
+                remote,
+            ):
                 await case.run(ws, remote, detail)

@@ -1,13 +1,12 @@
 // The conversation with npm's websocket, WebSocket-Node.
 'use strict';
 
-const http = require('http');
 const {
   client: WebSocketClient,
   connection: WebSocketConnection,
   server: WebSocketServer,
 } = require('websocket');
-const { converse, isServer, say, subprotocol, url } = require('./conversation');
+const { ca, converse, isServer, listen, say, subprotocol, url } = require('./conversation');
 
 const limits = {
   maxReceivedFrameSize: 16 << 20,
@@ -43,12 +42,10 @@ const handle = (connection) => {
 };
 
 if (isServer) {
-  const listener = http.createServer((request, response) => response.writeHead(404).end());
-  listener.listen(0, '127.0.0.1', () => say('listening', listener.address().port));
-  const server = new WebSocketServer({ httpServer: listener, ...limits });
+  const server = new WebSocketServer({ httpServer: listen(), ...limits });
   server.on('request', (request) => handle(request.accept(subprotocol, request.origin)));
 } else {
-  const client = new WebSocketClient(limits);
+  const client = new WebSocketClient({ ...limits, tlsOptions: { ca } });
   client.on('connect', handle);
   client.on('connectFailed', (error) => { throw error; });
   client.connect(url, subprotocol);

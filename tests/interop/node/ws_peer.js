@@ -2,7 +2,7 @@
 'use strict';
 
 const { WebSocket, WebSocketServer } = require('ws');
-const { converse, deflates, isServer, say, subprotocol, url } = require('./conversation');
+const { ca, converse, deflates, isServer, listen, say, subprotocol, url } = require('./conversation');
 
 const perMessageDeflate = deflates ? { threshold: 0 } : false;
 
@@ -23,9 +23,7 @@ const handle = (ws) => {
 };
 
 if (isServer) {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate });
-  server.on('listening', () => say('listening', server.address().port));
-  server.on('connection', handle);
+  new WebSocketServer({ server: listen(), perMessageDeflate }).on('connection', handle);
 } else {
-  handle(new WebSocket(url, [subprotocol], { perMessageDeflate }));
+  handle(new WebSocket(url, [subprotocol], { perMessageDeflate, ca }));
 }

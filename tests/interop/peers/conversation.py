@@ -1,8 +1,9 @@
 """What every peer does, in whatever language: it sends back what it gets, and obeys.
 
 A peer is a program. ``server`` makes it listen on a free port, which it prints as ``listening
-PORT``; ``client URL`` makes it connect. ``--deflate`` switches permessage-deflate on. It knows the
-subprotocol "chat". Text that begins with a slash is a command:
+PORT``; ``client URL`` makes it connect. ``--deflate`` switches permessage-deflate on. With ``--tls
+FOLDER`` a server has the certificate and the key that are in its server.pem, and a client trusts
+its ca.pem. It knows the subprotocol "chat". Text that begins with a slash is a command:
 
 - ``/subprotocol``: send the name of the subprotocol that was agreed upon.
 - ``/fragments N``: send the next message back in N fragments.
@@ -14,7 +15,9 @@ When a connection has ended it prints ``closed CODE REASON``.
 
 from __future__ import annotations
 
+import ssl
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -92,3 +95,21 @@ def server_url() -> str:
 
 def deflates() -> bool:
     return "--deflate" in sys.argv
+
+
+def tls_folder() -> Path | None:
+    """Where the certificates are."""
+    if "--tls" not in sys.argv:
+        return None
+    return Path(sys.argv[sys.argv.index("--tls") + 1])
+
+
+def ssl_context() -> ssl.SSLContext | None:
+    folder = tls_folder()
+    if folder is None:
+        return None
+    if is_server():
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(folder / "server.pem")
+        return context
+    return ssl.create_default_context(cafile=folder / "ca.pem")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pycurl
 import trio
 
-from .conversation import SUBPROTOCOL, converse, say, server_url
+from .conversation import SUBPROTOCOL, converse, say, server_url, tls_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -131,6 +131,8 @@ async def main() -> None:
     curl.setopt(pycurl.CONNECT_ONLY, 2)
     curl.setopt(pycurl.WS_OPTIONS, pycurl.WS_NOAUTOPONG)
     curl.setopt(pycurl.HTTPHEADER, [f"Sec-WebSocket-Protocol: {SUBPROTOCOL}"])
+    if (folder := tls_folder()) is not None:
+        curl.setopt(pycurl.CAINFO, str(folder / "ca.pem"))
     curl.setopt(pycurl.HEADERFUNCTION, answer.append)
     curl.perform()
     adapter = Adapter(curl, _value(answer, "sec-websocket-protocol"))

@@ -14,7 +14,7 @@ from trio_websocket import (
     serve_websocket,
 )
 
-from .conversation import SUBPROTOCOL, converse, is_server, say, server_url
+from .conversation import SUBPROTOCOL, converse, is_server, say, server_url, ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,12 +51,13 @@ async def accept(request: WebSocketRequest) -> None:
 
 
 async def main() -> None:
+    tls = ssl_context()
     if is_server():
         async with trio.open_nursery() as nursery:
-            server = await nursery.start(serve_websocket, accept, "127.0.0.1", 0, None)
+            server = await nursery.start(serve_websocket, accept, "127.0.0.1", 0, tls)
             say("listening", server.port)
     else:
-        async with open_websocket_url(server_url(), subprotocols=[SUBPROTOCOL]) as ws:
+        async with open_websocket_url(server_url(), tls, subprotocols=[SUBPROTOCOL]) as ws:
             await handle(ws)
 
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from .conversation import SUBPROTOCOL, converse, deflates, is_server, say, server_url
+from .conversation import (
+    SUBPROTOCOL,
+    converse,
+    deflates,
+    is_server,
+    say,
+    server_url,
+    ssl_context,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from websockets.asyncio.connection import Connection
-
-SUBPROTOCOLS = [Subprotocol(SUBPROTOCOL)]
 
 
 class Adapter:
@@ -46,17 +52,17 @@ async def handle(ws: Connection) -> None:
 
 
 async def main() -> None:
-    compression = "deflate" if deflates() else None
+    options: dict[str, Any] = {
+        "compression": "deflate" if deflates() else None,
+        "subprotocols": [Subprotocol(SUBPROTOCOL)],
+        "ssl": ssl_context(),
+    }
     if is_server():
-        async with serve(
-            handle, "127.0.0.1", 0, compression=compression, subprotocols=SUBPROTOCOLS
-        ) as server:
+        async with serve(handle, "127.0.0.1", 0, **options) as server:
             say("listening", server.sockets[0].getsockname()[1])
             await server.serve_forever()
     else:
-        async with connect(
-            server_url(), compression=compression, subprotocols=SUBPROTOCOLS, proxy=None
-        ) as ws:
+        async with connect(server_url(), proxy=None, **options) as ws:
             await handle(ws)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from websockets.exceptions import ConnectionClosed
@@ -11,14 +11,20 @@ from websockets.trio.client import connect
 from websockets.trio.server import serve
 from websockets.typing import Subprotocol
 
-from .conversation import SUBPROTOCOL, converse, deflates, is_server, say, server_url
+from .conversation import (
+    SUBPROTOCOL,
+    converse,
+    deflates,
+    is_server,
+    say,
+    server_url,
+    ssl_context,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from websockets.trio.connection import Connection
-
-SUBPROTOCOLS = [Subprotocol(SUBPROTOCOL)]
 
 
 class Adapter:
@@ -46,17 +52,17 @@ async def handle(ws: Connection) -> None:
 
 
 async def main() -> None:
-    compression = "deflate" if deflates() else None
+    options: dict[str, Any] = {
+        "compression": "deflate" if deflates() else None,
+        "subprotocols": [Subprotocol(SUBPROTOCOL)],
+        "ssl": ssl_context(),
+    }
     if is_server():
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         say("listening", listener.socket.getsockname()[1])
-        await serve(
-            handle, listeners=[listener], compression=compression, subprotocols=SUBPROTOCOLS
-        )
+        await serve(handle, listeners=[listener], **options)
     else:
-        async with connect(
-            server_url(), compression=compression, subprotocols=SUBPROTOCOLS, proxy=None
-        ) as ws:
+        async with connect(server_url(), proxy=None, **options) as ws:
             await handle(ws)
 
 
