@@ -26,7 +26,8 @@ from .cases import CASES
 from .peers.conversation import SUBPROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -35,7 +36,9 @@ NODE = Path(__file__).parent / "node"
 _LIBCURL_NEEDED = "pip install 'trio-ws[interop]', with a libcurl that knows ws"
 _NO_DEFLATE = dict.fromkeys(
     (case.name for case in CASES if case.deflate), "it has no permessage-deflate"
-)
+)  #: What peers run in.
+_SURROUNDINGS: dict[str, Any] = {"cwd": ROOT, "env": environment(PYTHONWARNINGS="default")}
+
 #: Connections of a server, in the order in which they came.
 Accepted: TypeAlias = "trio.MemoryReceiveChannel[trio_ws.WebSocket]"
 
@@ -153,28 +156,56 @@ class Certificates:
         return cls(folder, server, ssl.create_default_context(cafile=folder / "ca.pem"))
 
 
+#: Opens a connection with a peer, given options of ours.
+Connect: TypeAlias = "Callable[..., AbstractAsyncContextManager[tuple[trio_ws.WebSocket, Program]]]"
+
+
 @asynccontextmanager
-async def connected(
-    peer: Peer, role: str, *, deflate: bool, tls: Certificates | None = None, **options: Any
-) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
-    """A connection with *peer*, which is its ``"server"`` or ``"client"``."""
-    arguments = ["--deflate"] if deflate else []
-    if tls is not None:
-        arguments += ["--tls", str(tls.folder)]
-        options["ssl_context"] = tls.client if role == "server" else tls.server
-    variables = {"cwd": ROOT, "env": environment(PYTHONWARNINGS="default")}
-    if role == "server":
-        async with launched(peer.command("server", *arguments), **variables) as process:
-            port = (await process.line()).removeprefix("listening ")
-            url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/"
-            async with trio_ws.connect(url, proxy=None, **options) as ws:
+async def serving(
+    peer: Peer, *, deflate: bool, tls: Certificates | None
+) -> AsyncGenerator[Connect]:
+    """A peer as the server: one process for all connections."""
+    command = peer.command("server", *_arguments(deflate, tls))
+    async with launched(command, **_SURROUNDINGS) as process:
+        port = (await process.line()).removeprefix("listening ")
+        url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/"
+        context = None if tls is None else tls.client
+
+        @asynccontextmanager
+        async def connect(**options: Any) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
+            async with trio_ws.connect(url, proxy=None, ssl_context=context, **options) as ws:
                 yield ws, Program(process)
-        return
-    async with accepting(**options) as (url, accepted):
-        async with launched(peer.command("client", url, *arguments), **variables) as process:
-            with trio.fail_after(25):
-                ws = await accepted.receive()
-            yield ws, Program(process)
+
+        yield connect
+
+
+@asynccontextmanager
+async def connecting(
+    peer: Peer, *, deflate: bool, tls: Certificates | None
+) -> AsyncGenerator[Connect]:
+    """A peer as the client: a process for each connection."""
+    arguments = _arguments(deflate, tls)
+    encryption = {} if tls is None else {"ssl_context": tls.server}
+
+    @asynccontextmanager
+    async def connect(**options: Any) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
+        async with accepting(**encryption, **options) as (url, accepted):
+            command = peer.command("client", url, *arguments)
+            async with launched(command, **_SURROUNDINGS) as process:
+                yield await accepted.receive(), Program(process)
+
+    yield connect
+
+
+ROLES: dict[str, Callable[..., AbstractAsyncContextManager[Connect]]] = {
+    "server": serving,
+    "client": connecting,
+}
+
+
+def _arguments(deflate: bool, tls: Certificates | None) -> list[str]:
+    encryption = [] if tls is None else ["--tls", str(tls.folder)]
+    return [*encryption, "--deflate"] if deflate else encryption
 
 
 @asynccontextmanager

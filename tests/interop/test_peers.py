@@ -9,7 +9,7 @@ import trio
 
 from .cases import CASES, Case
 from .matrix import cell
-from .programs import PEERS, Certificates, Peer, connected
+from .programs import PEERS, ROLES, Certificates, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ _PATIENCE = 25
 
 
 def _tried() -> Iterator[object]:
-    for role in ("server", "client"):
+    for role in ROLES:
         for peer in (peer for peer in PEERS if role in peer.roles):
             for case in CASES:
                 if case.name not in peer.cannot:
@@ -33,10 +33,8 @@ def _tried() -> Iterator[object]:
 async def test_it_talks_with_us(peer: Peer, role: str, case: Case, tmp_path: Path) -> None:
     peer.require()
     tls = Certificates.made(tmp_path) if case.tls else None
-    for detail, options in case.variants():
-        with trio.fail_after(_PATIENCE):
-            async with connected(peer, role, deflate=case.deflate, tls=tls, **options) as (
-                ws,
-                remote,
-            ):
-                await case.run(ws, remote, detail)
+    async with ROLES[role](peer, deflate=case.deflate, tls=tls) as connect:
+        for detail, options in case.variants():
+            with trio.fail_after(_PATIENCE):
+                async with connect(**options) as (ws, remote):
+                    await case.run(ws, remote, detail)
