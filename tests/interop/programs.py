@@ -36,8 +36,7 @@ NODE = Path(__file__).parent / "node"
 _LIBCURL_NEEDED = "pip install 'trio-ws[interop]', with a libcurl that knows ws"
 _NO_DEFLATE = dict.fromkeys(
     (case.name for case in CASES if case.deflate), "it has no permessage-deflate"
-)  #: What peers run in.
-_SURROUNDINGS: dict[str, Any] = {"cwd": ROOT, "env": environment(PYTHONWARNINGS="default")}
+)
 
 #: Connections of a server, in the order in which they came.
 Accepted: TypeAlias = "trio.MemoryReceiveChannel[trio_ws.WebSocket]"
@@ -124,6 +123,12 @@ class Program:
     def __init__(self, process: Running) -> None:
         self._process = process
 
+    async def refused(self) -> int:
+        """The status that the peer, a client, was refused with."""
+        word, status = (await self._process.line()).split()
+        assert word == "refused"
+        return int(status)
+
     async def closed(self) -> tuple[int, str]:
         """How the connection ended, in the peer's eyes."""
         word, code, reason = (await self._process.line()).split(" ", 2)
@@ -162,18 +167,17 @@ Connect: TypeAlias = "Callable[..., AbstractAsyncContextManager[tuple[trio_ws.We
 
 @asynccontextmanager
 async def serving(
-    peer: Peer, *, deflate: bool, tls: Certificates | None
+    peer: Peer, *options: str, tls: Certificates | None = None
 ) -> AsyncGenerator[Connect]:
     """A peer as the server: one process for all connections."""
-    command = peer.command("server", *_arguments(deflate, tls))
-    async with launched(command, **_SURROUNDINGS) as process:
+    async with _started(peer, "server", *options, tls=tls) as process:
         port = (await process.line()).removeprefix("listening ")
         url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/"
         context = None if tls is None else tls.client
 
         @asynccontextmanager
-        async def connect(**options: Any) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
-            async with trio_ws.connect(url, proxy=None, ssl_context=context, **options) as ws:
+        async def connect(**ours: Any) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
+            async with trio_ws.connect(url, proxy=None, ssl_context=context, **ours) as ws:
                 yield ws, Program(process)
 
         yield connect
@@ -181,20 +185,25 @@ async def serving(
 
 @asynccontextmanager
 async def connecting(
-    peer: Peer, *, deflate: bool, tls: Certificates | None
+    peer: Peer, *options: str, tls: Certificates | None = None
 ) -> AsyncGenerator[Connect]:
     """A peer as the client: a process for each connection."""
-    arguments = _arguments(deflate, tls)
     encryption = {} if tls is None else {"ssl_context": tls.server}
 
     @asynccontextmanager
-    async def connect(**options: Any) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
-        async with accepting(**encryption, **options) as (url, accepted):
-            command = peer.command("client", url, *arguments)
-            async with launched(command, **_SURROUNDINGS) as process:
+    async def connect(**ours: Any) -> AsyncGenerator[tuple[trio_ws.WebSocket, Program]]:
+        async with accepting(**encryption, **ours) as (url, accepted):
+            async with _started(peer, "client", url, *options, tls=tls) as process:
                 yield await accepted.receive(), Program(process)
 
     yield connect
+
+
+@asynccontextmanager
+async def refused(peer: Peer, url: str) -> AsyncGenerator[Program]:
+    """A peer as a client that is not let in."""
+    async with _started(peer, "client", url) as process:
+        yield Program(process)
 
 
 ROLES: dict[str, Callable[..., AbstractAsyncContextManager[Connect]]] = {
@@ -203,9 +212,13 @@ ROLES: dict[str, Callable[..., AbstractAsyncContextManager[Connect]]] = {
 }
 
 
-def _arguments(deflate: bool, tls: Certificates | None) -> list[str]:
+def _started(
+    peer: Peer, *arguments: str, tls: Certificates | None = None
+) -> AbstractAsyncContextManager[Running]:
     encryption = [] if tls is None else ["--tls", str(tls.folder)]
-    return [*encryption, "--deflate"] if deflate else encryption
+    return launched(
+        peer.command(*arguments, *encryption), cwd=ROOT, env=environment(PYTHONWARNINGS="default")
+    )
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ exports.url = rest[0];
 exports.deflates = rest.includes('--deflate');
 // What a client trusts, beside what it does anyway.
 exports.ca = tls ? read('ca.pem') : undefined;
+exports.refuses = rest.includes('--refuse');
 exports.say = (...words) => console.log(words.join(' '));
 
 // A server of HTTP on a free port, of which it tells.

@@ -6,7 +6,7 @@ const {
   connection: WebSocketConnection,
   server: WebSocketServer,
 } = require('websocket');
-const { ca, converse, isServer, listen, say, subprotocol, url } = require('./conversation');
+const { ca, converse, isServer, listen, refuses, say, subprotocol, url } = require('./conversation');
 
 const limits = {
   maxReceivedFrameSize: 16 << 20,
@@ -43,10 +43,16 @@ const handle = (connection) => {
 
 if (isServer) {
   const server = new WebSocketServer({ httpServer: listen(), ...limits });
-  server.on('request', (request) => handle(request.accept(subprotocol, request.origin)));
+  server.on('request', (request) => refuses
+    ? request.reject(403, 'not you')
+    : handle(request.accept(subprotocol, request.origin)));
 } else {
   const client = new WebSocketClient({ ...limits, tlsOptions: { ca } });
   client.on('connect', handle);
+  client.on('httpResponse', (response) => {
+    say('refused', response.statusCode);
+    response.destroy();
+  });
   client.on('connectFailed', (error) => { throw error; });
   client.connect(url, subprotocol);
 }

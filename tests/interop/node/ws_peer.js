@@ -2,7 +2,7 @@
 'use strict';
 
 const { WebSocket, WebSocketServer } = require('ws');
-const { ca, converse, deflates, isServer, listen, say, subprotocol, url } = require('./conversation');
+const { ca, converse, deflates, isServer, listen, refuses, say, subprotocol, url } = require('./conversation');
 
 const perMessageDeflate = deflates ? { threshold: 0 } : false;
 
@@ -23,7 +23,14 @@ const handle = (ws) => {
 };
 
 if (isServer) {
-  new WebSocketServer({ server: listen(), perMessageDeflate }).on('connection', handle);
+  const verifyClient = (info, decide) => decide(!refuses, 403, 'not you');
+  const server = new WebSocketServer({ server: listen(), perMessageDeflate, verifyClient });
+  server.on('connection', handle);
 } else {
-  handle(new WebSocket(url, [subprotocol], { perMessageDeflate, ca }));
+  const ws = new WebSocket(url, [subprotocol], { perMessageDeflate, ca });
+  ws.on('unexpected-response', (request, response) => {
+    say('refused', response.statusCode);
+    request.destroy();
+  });
+  handle(ws);
 }

@@ -1,16 +1,22 @@
 """What every peer does, in whatever language: it sends back what it gets, and obeys.
 
 A peer is a program. ``server`` makes it listen on a free port, which it prints as ``listening
-PORT``; ``client URL`` makes it connect. ``--deflate`` switches permessage-deflate on. With ``--tls
-FOLDER`` a server has the certificate and the key that are in its server.pem, and a client trusts
-its ca.pem. It knows the subprotocol "chat". Text that begins with a slash is a command:
+PORT``; ``client URL`` makes it connect. It knows the subprotocol "chat". Options:
+
+- ``--deflate`` switches permessage-deflate on.
+- ``--tls FOLDER``: a server has the certificate and the key that are in its server.pem, and a
+  client trusts its ca.pem.
+- ``--refuse``: a server answers every opening handshake with 403.
+
+Text that begins with a slash is a command:
 
 - ``/subprotocol``: send the name of the subprotocol that was agreed upon.
 - ``/fragments N``: send the next message back in N fragments.
 - ``/ping DATA``: ping, and send ``pong DATA`` when the pong has come.
 - ``/close CODE REASON``: begin the closing handshake.
 
-When a connection has ended it prints ``closed CODE REASON``.
+When a connection has ended it prints ``closed CODE REASON``; a client that was refused, ``refused
+STATUS``.
 """
 
 from __future__ import annotations
@@ -95,6 +101,10 @@ def server_url() -> str:
 
 def deflates() -> bool:
     return "--deflate" in sys.argv
+
+
+def refuses() -> bool:
+    return "--refuse" in sys.argv
 
 
 def tls_folder() -> Path | None:

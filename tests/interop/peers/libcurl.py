@@ -134,7 +134,11 @@ async def main() -> None:
     if (folder := tls_folder()) is not None:
         curl.setopt(pycurl.CAINFO, str(folder / "ca.pem"))
     curl.setopt(pycurl.HEADERFUNCTION, answer.append)
-    curl.perform()
+    try:
+        curl.perform()
+    except pycurl.error:
+        say("refused", curl.getinfo(pycurl.RESPONSE_CODE))
+        return
     adapter = Adapter(curl, _value(answer, "sec-websocket-protocol"))
     await converse(adapter)
     assert adapter.closed is not None

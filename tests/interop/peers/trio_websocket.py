@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import trio
 from trio_websocket import (
     ConnectionClosed,
+    ConnectionRejected,
     WebSocketConnection,
     WebSocketRequest,
     open_websocket_url,
     serve_websocket,
 )
 
-from .conversation import SUBPROTOCOL, converse, is_server, say, server_url, ssl_context
+from .conversation import SUBPROTOCOL, converse, is_server, refuses, say, server_url, ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +48,10 @@ async def handle(ws: WebSocketConnection) -> None:
 
 
 async def accept(request: WebSocketRequest) -> None:
-    await handle(await request.accept(subprotocol=SUBPROTOCOL))
+    if refuses():
+        await request.reject(403, body=b"not you\n")
+    else:
+        await handle(await request.accept(subprotocol=SUBPROTOCOL))
 
 
 async def main() -> None:
@@ -57,8 +61,11 @@ async def main() -> None:
             server = await nursery.start(serve_websocket, accept, "127.0.0.1", 0, tls)
             say("listening", server.port)
     else:
-        async with open_websocket_url(server_url(), tls, subprotocols=[SUBPROTOCOL]) as ws:
-            await handle(ws)
+        try:
+            async with open_websocket_url(server_url(), tls, subprotocols=[SUBPROTOCOL]) as ws:
+                await handle(ws)
+        except ConnectionRejected as refused:
+            say("refused", refused.status_code)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from .conversation import (
@@ -16,6 +17,7 @@ from .conversation import (
     converse,
     deflates,
     is_server,
+    refuses,
     say,
     server_url,
     ssl_context,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from websockets.asyncio.connection import Connection
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
 
 
 class Adapter:
@@ -51,6 +55,10 @@ async def handle(ws: Connection) -> None:
     say("closed", ws.close_code, ws.close_reason)
 
 
+def refuse(ws: ServerConnection, request: Request) -> Response:
+    return ws.respond(HTTPStatus.FORBIDDEN, "not you\n")
+
+
 async def main() -> None:
     options: dict[str, Any] = {
         "compression": "deflate" if deflates() else None,
@@ -58,12 +66,18 @@ async def main() -> None:
         "ssl": ssl_context(),
     }
     if is_server():
-        async with serve(handle, "127.0.0.1", 0, **options) as server:
+        process_request = refuse if refuses() else None
+        async with serve(
+            handle, "127.0.0.1", 0, process_request=process_request, **options
+        ) as server:
             say("listening", server.sockets[0].getsockname()[1])
             await server.serve_forever()
     else:
-        async with connect(server_url(), proxy=None, **options) as ws:
-            await handle(ws)
+        try:
+            async with connect(server_url(), proxy=None, **options) as ws:
+                await handle(ws)
+        except InvalidStatus as refused:
+            say("refused", refused.response.status_code)
 
 
 if __name__ == "__main__":

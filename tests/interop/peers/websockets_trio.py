@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import trio
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.trio.client import connect
 from websockets.trio.server import serve
 from websockets.typing import Subprotocol
@@ -16,6 +17,7 @@ from .conversation import (
     converse,
     deflates,
     is_server,
+    refuses,
     say,
     server_url,
     ssl_context,
@@ -24,7 +26,9 @@ from .conversation import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from websockets.http11 import Request, Response
     from websockets.trio.connection import Connection
+    from websockets.trio.server import ServerConnection
 
 
 class Adapter:
@@ -51,6 +55,10 @@ async def handle(ws: Connection) -> None:
     say("closed", ws.close_code, ws.close_reason)
 
 
+async def refuse(ws: ServerConnection, request: Request) -> Response:
+    return ws.respond(HTTPStatus.FORBIDDEN, "not you\n")
+
+
 async def main() -> None:
     options: dict[str, Any] = {
         "compression": "deflate" if deflates() else None,
@@ -60,10 +68,14 @@ async def main() -> None:
     if is_server():
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         say("listening", listener.socket.getsockname()[1])
-        await serve(handle, listeners=[listener], **options)
+        process_request = refuse if refuses() else None
+        await serve(handle, listeners=[listener], process_request=process_request, **options)
     else:
-        async with connect(server_url(), proxy=None, **options) as ws:
-            await handle(ws)
+        try:
+            async with connect(server_url(), proxy=None, **options) as ws:
+                await handle(ws)
+        except InvalidStatus as refused:
+            say("refused", refused.response.status_code)
 
 
 if __name__ == "__main__":
