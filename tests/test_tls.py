@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import sys
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 import trio
 import trio.testing
 import trustme
 
+from tests.pairs import KEY
+from trio_ws import ClosedBy, CloseReason
+from trio_ws._engines import Engine
 from trio_ws._tls import KERNEL_SOCKET, RECORD_SIZE, TLSListener, TLSStream, tls_over
 from trio_ws._transport import (
     StreamTransport,
@@ -22,9 +26,13 @@ from trio_ws._transport import (
     make_transport,
     underlying_socket,
 )
+from trio_ws.protocol.frames import Opcode, encode_frame
+from trio_ws.testing import open_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from trio.testing import MockClock
 
 
 @cache
@@ -411,3 +419,78 @@ async def test_tls_within_tls_is_left_to_trio() -> None:
         transport.abort()
     await transport.aclose()
     await inner[0].aclose()
+
+
+async def test_what_comes_last_is_waited_for_until_the_peer_closes() -> None:
+    transport, peer = await transport_pair()
+    lingered = trio.Event()
+
+    async def linger() -> None:
+        await transport.linger()
+        lingered.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(linger)
+        await peer.send_all(b"more")
+        await until_all_has_come(peer)
+        assert not lingered.is_set()
+        # It is told that nothing more will come.
+        assert await peer.receive_some() == b""
+        await peer.aclose()
+    await transport.aclose()
+
+
+async def test_a_peer_that_does_not_close_is_waited_for_a_second(autojump_clock: MockClock) -> None:
+    transport, peer = await transport_pair()
+    before = trio.current_time()
+    await transport.linger()
+    assert trio.current_time() - before == pytest.approx(1)
+    await transport.aclose()
+    await peer.aclose()
+
+
+async def test_a_peer_that_resets_is_not_waited_for() -> None:
+    transport, peer = await transport_pair()
+    peer.tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await peer.aclose()
+    await transport.linger()
+    await transport.aclose()
+
+
+async def test_abort_ends_the_waiting() -> None:
+    transport, peer = await transport_pair()
+    async with trio.open_nursery() as nursery:
+
+        async def linger() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await transport.linger()
+
+        nursery.start_soon(linger)
+        await trio.testing.wait_all_tasks_blocked()
+        transport.abort()
+    await peer.aclose()
+
+
+# What becomes of a connection
+
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+async def test_a_farewell_behind_the_peer_s_close_frame_meets_no_reset(engine: Engine) -> None:
+    """A reset would reach a peer that has read everything as an error, which some report."""
+    client, stream = await tls_pair()
+    idle, _ = trio.testing.memory_stream_pair()
+    async with open_pair(streams=(idle, stream), engine=engine) as (other, server):
+        other.abort()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.aclose, 4000, "done")
+            close = (4000).to_bytes(2, "big") + b"done"
+            assert await client.receive_some() == encode_frame(Opcode.CLOSE, close)
+            await client.send_all(encode_frame(Opcode.CLOSE, close, KEY))
+            await until_all_has_come(client)
+            with suppress(OSError):
+                client.tls.unwrap()  # says close_notify, and waits for that of the other side
+            await until_all_has_come(client)
+            assert socket.socket.recv(client.tls, 100) == b""
+            assert client.tls.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            await client.aclose()
+        assert server.close_reason == CloseReason(4000, "done", ClosedBy.LOCAL)

@@ -602,6 +602,8 @@ class Lifetime(WebSocket):
             if self._machine.client:
                 # The server closes TCP first, so that it, not the client, is rid of TIME_WAIT.
                 await self._discard_input()
+            else:
+                await self._transport.linger()
 
     async def _fail(self, failure: Failure) -> None:
         """Fail the connection (section 7.1.7): say why, then part without waiting for long."""

@@ -44,6 +44,8 @@ WRITE_SLICE: Final = 64 * 1024
 #: TLS records that are read in one step: with small ones, that is many calls. Messages of 64 bytes
 #: in a record each took 75 us when they were read one in a step, and 10 us in all.
 _RECORDS_AT_ONCE: Final = 64
+#: Seconds that a peer may take to close after this side, a server, has said that it does.
+_LINGER: Final = 1.0
 #: Where Linux's ``struct tcp_info`` has ``tcpi_bytes_acked``.
 _BYTES_ACKED: Final = slice(120, 128)
 
@@ -126,6 +128,10 @@ class Transport(ABC):
     @abstractmethod
     async def send_eof(self) -> None:
         """Say that nothing more will be written, where the stream can say so."""
+
+    @abstractmethod
+    async def linger(self) -> None:
+        """Before closing first, where that would reset TCP: wait for the peer, a second at most."""
 
     @abstractmethod
     def abort(self) -> None:
@@ -259,6 +265,10 @@ class SocketTransport(_WrittenInline):
         with suppress(OSError):
             self._raw.shutdown(socket.SHUT_WR)
 
+    async def linger(self) -> None:
+        # A peer's close frame is its last byte.
+        pass
+
     def abort(self) -> None:
         self._raw.detach()
         # This wakes whoever waits for the descriptor with ClosedResourceError.
@@ -343,7 +353,17 @@ class TLSTransport(_WrittenInline):
         return self._raw
 
     async def send_eof(self) -> None:
-        pass
+        with suppress(OSError):
+            # Below TLS, whose own shutdown() would end the reading, too.
+            socket.socket.shutdown(self._raw, socket.SHUT_WR)
+
+    async def linger(self) -> None:
+        # Behind its last message, a peer's TLS may say close_notify (RFC 8446, section 6.1). Who
+        # closes with that unread, or before it, resets TCP, and that is an error to the peer.
+        await self.send_eof()
+        with trio.move_on_after(_LINGER), suppress(trio.BrokenResourceError):
+            while await self.receive():
+                pass
 
     def abort(self) -> None:
         self._stream.close()
@@ -389,6 +409,10 @@ class StreamTransport(Transport):
     async def send_eof(self) -> None:
         if isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._unless_aborted(self._stream.send_eof)
+
+    async def linger(self) -> None:
+        # What lies below, and whether it may be half closed, is the stream's own business.
+        pass
 
     def abort(self) -> None:
         self._aborted = True
