@@ -475,7 +475,6 @@ class Server:
     async def _end_handler(self, connection: Connection, nursery: trio.Nursery) -> None:
         """Cancel a handler that goes on without its connection."""
         reason = connection.close_reason
-        _logger.debug("%s: %s", connection.id, reason)
         await connection.wait_read()
         await trio.sleep(self._options.timeouts.handler_grace)
         _logger.info(
