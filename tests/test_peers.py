@@ -268,6 +268,27 @@ async def test_an_address_from_the_proxy_protocol_is_the_clients(
     assert addresses == [address or ours]
 
 
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [
+        (b"PROXY UNKNOWN\r\n", None),
+        (v2(family=0), None),
+        (v2(command=0x20, family=0), None),
+        # The client of a Unix socket of the proxy's, which has no name.
+        (v2(bytes(216), family=0x31), ""),
+    ],
+)
+async def test_whom_the_proxy_does_not_know_is_not_believed(header: bytes, address: object) -> None:
+    # A proxy that passes bytes on has not seen what its client claims.
+    options: dict[str, Any] = {"trusted_proxies": ["127.0.0.1"], "proxy_protocol": True}
+    async with serving(**options) as (server, addresses):
+        async with connected(server, header, headers={"X-Forwarded-For": "192.0.2.7"}) as ws:
+            await ws.send("hello")
+            assert await ws.receive() == "hello"
+            ours = ws.local_address
+    assert addresses == [ours if address is None else address]
+
+
 async def test_it_comes_before_tls(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     ours, theirs = tls_contexts
     options = {"trusted_proxies": ["127.0.0.1"], "proxy_protocol": True, "ssl_context": theirs}

@@ -318,14 +318,18 @@ class Server:
 
     async def _shake_hands(self, stream: trio.abc.Stream, address: object) -> _Opened | None:
         proxies = self._options.trusted_proxies
+        known = True
         if self._options.proxy_protocol and proxies.trust(address):
-            address = await receive_proxy_header(stream) or address
+            source = await receive_proxy_header(stream)
+            # Of whom the proxy does not know, it cannot have checked the headers either.
+            known = source is not None
+            address = source if known else address
         if isinstance(stream, TLSStream | trio.SSLStream):
             await stream.do_handshake()
         handshake = ServerHandshake(limits=self._options.limits)
         try:
             request = await _read_request(stream, handshake)
-            if proxies:
+            if proxies and known:
                 address = proxies.client_of(address, request.headers)
             refusal = await self._refusal(request)
             # Nothing is awaited from here until the connection runs, so no bound is overrun.
@@ -585,7 +589,8 @@ async def serve(
         *max_connections_per_host*. From all others it is ignored.
       proxy_protocol: *trusted_proxies* begin each connection with a header of the PROXY protocol,
         version 1 or 2, which says the same for any protocol, TLS included. Without one they are
-        not served; all others are served without, and refused with one.
+        not served; all others are served without, and refused with one. From where a header names
+        nobody, the address is the proxy's, and ``X-Forwarded-For`` is not believed.
       engine: what connections run on; see `connect`.
       heartbeat: how a dead peer is noticed: by default a ping every 20 seconds, to be answered
         within 20; see `Heartbeat`. ``None``: not at all.
