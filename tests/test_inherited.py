@@ -80,6 +80,10 @@ async def test_what_is_no_listening_socket_is_said(listening: socket.socket) -> 
                 inherited_listeners([listening.fileno(), number])
         for one in (listening, idle, datagrams):
             os.fstat(one.fileno())
+    number = listening.fileno()
+    with pytest.raises(ValueError, match=f"descriptor {number} is given twice"):
+        inherited_listeners([number, number])
+    os.fstat(number)
     reading, writing = os.pipe()
     try:
         with pytest.raises(ValueError, match="is no socket"):

@@ -36,10 +36,14 @@ def inherited_listeners(
       ssl_context: for ``wss``.
 
     Raises:
-      ValueError: systemd has handed over none; or a descriptor is not open, no socket, or not a
-        stream socket that listens. None of them is closed.
+      ValueError: systemd has handed over none; or a descriptor is given twice, not open, no
+        socket, or not a stream socket that listens. None of them is closed.
     """
     numbers = _of_systemd() if descriptors is None else list(descriptors)
+    for number in numbers:
+        # The first to be closed would close the other's as well.
+        if numbers.count(number) > 1:
+            raise ValueError(f"descriptor {number} is given twice")
     sockets: list[socket.socket] = []
     try:
         sockets.extend(map(_listening, numbers))
