@@ -14,11 +14,24 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from tests.pairs import KEY
 from trio_ws import ClosedBy, CloseReason
 from trio_ws._engines import Engine
-from trio_ws._tls import KERNEL_SOCKET, RECORD_SIZE, TLSListener, TLSStream, tls_over
+from trio_ws._tls import (
+    KERNEL_SOCKET,
+    RECORD_SIZE,
+    TLSListener,
+    TLSStream,
+    load_certificate,
+    tls_over,
+)
 from trio_ws._transport import (
     StreamTransport,
     TLSTransport,
@@ -31,6 +44,7 @@ from trio_ws.testing import open_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from trio.testing import MockClock
 
@@ -494,3 +508,63 @@ async def test_a_farewell_behind_the_peer_s_close_frame_meets_no_reset(engine: E
             assert client.tls.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
             await client.aclose()
         assert server.close_reason == CloseReason(4000, "done", ClosedBy.LOCAL)
+
+
+# Certificates that are loaded while they change
+
+
+async def served(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
+    """Whether *client* takes what *server* shows."""
+    here, there = await tcp_pair()
+    ours = TLSStream(here, client, server_hostname="testserver")
+    theirs = TLSStream(there, server, server_side=True)
+    refused = False
+
+    async def shake(one: TLSStream) -> None:
+        nonlocal refused
+        try:
+            await one.do_handshake()
+        except trio.BrokenResourceError:
+            refused = True
+            await one.aclose()
+
+    async with ours, theirs, trio.open_nursery() as nursery:
+        nursery.start_soon(shake, ours)
+        nursery.start_soon(shake, theirs)
+    return not refused
+
+
+async def test_a_certificate_that_changes_while_it_is_loaded_does_no_harm(tmp_path: Path) -> None:
+    client, server = contexts.__wrapped__()
+    authority = trustme.CA()
+    authority.configure_trust(client)
+    certificate, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    first, second = authority.issue_cert("testserver"), authority.issue_cert("testserver")
+    certificate.write_bytes(first.cert_chain_pems[0].bytes())
+    private = load_pem_private_key(first.private_key_pem.bytes(), None)
+    secret = BestAvailableEncryption(b"secret")
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
+
+    def password() -> str:
+        # It is asked for in the middle; and a renewal writes one file after the other.
+        certificate.write_bytes(second.cert_chain_pems[0].bytes())
+        return "secret"
+
+    load_certificate(server, certificate, key, password=password)
+    assert await served(server, client)
+    # What is half a renewal before, changes nothing.
+    with pytest.raises(ssl.SSLError, match="MISMATCH"):
+        load_certificate(server, certificate, key, password="secret")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        load_certificate(server, tmp_path / "gone.pem")
+    assert await served(server, client)
+
+
+async def test_a_certificate_and_its_key_may_be_one_file(tmp_path: Path) -> None:
+    client, server = contexts.__wrapped__()
+    authority = trustme.CA()
+    authority.configure_trust(client)
+    both = tmp_path / "both.pem"
+    authority.issue_cert("testserver").private_key_and_cert_chain_pem.write_to_path(both)
+    load_certificate(server, both)
+    assert await served(server, client)

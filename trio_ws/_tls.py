@@ -11,9 +11,11 @@ has its own closing handshake.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple, Unpack
 
 import trio
@@ -70,8 +72,11 @@ def load_certificate(
     """Load a certificate and its key into a context that may be in use, as when it was renewed.
 
     TLS handshakes that are still to come get the new one; open connections go on. The files are
-    tried on a context of their own first: from half a renewal, nothing changes. It reads files,
-    and takes about a millisecond.
+    tried on a context of their own first: from half a renewal, nothing changes (on Linux, also
+    where they change meanwhile). It reads files, and takes about a millisecond.
+
+    A context has one certificate of each kind of key, of which the client may choose: after one for
+    an EC key, one for an RSA key stands beside it. To replace that, make a new context.
 
     Args:
       ssl_context: a server's or a client's.
@@ -83,8 +88,31 @@ def load_certificate(
       OSError: a file cannot be read, or they are no certificate with its key (`ssl.SSLError`).
     """
     trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    for context in (trial, ssl_context):
-        context.load_cert_chain(certificate, key, password)
+    with ExitStack() as stack:
+        # OpenSSL reads files only, and what fails halfway leaves a context without any key.
+        certificate = _unchanging(certificate, stack)
+        key = None if key is None else _unchanging(key, stack)
+        for context in (trial, ssl_context):
+            context.load_cert_chain(certificate, key, password)
+
+
+if sys.platform == "linux":
+
+    def _unchanging(path: str | PathLike[str], stack: ExitStack) -> str | PathLike[str]:
+        """A copy in memory of what is in the file now, for as long as *stack* is open."""
+        with open(path, "rb") as file:
+            content = file.read()
+        descriptor = os.memfd_create("certificate")
+        stack.callback(os.close, descriptor)
+        with open(descriptor, "wb", closefd=False) as copy:
+            copy.write(content)
+        return f"/proc/self/fd/{descriptor}"
+
+else:
+
+    def _unchanging(path: str | PathLike[str], stack: ExitStack) -> str | PathLike[str]:
+        """The file itself: there are no files in memory."""
+        return path
 
 
 def tls_over(

@@ -15,12 +15,12 @@ import trustme
 from trio_ws.cli import tls
 from trio_ws.cli.failures import Usage
 from trio_ws.cli.options.serve import ServeOptions
-from trio_ws.cli.tls import SelfSigned, server_tls
+from trio_ws.cli.tls import RenewableContext, SelfSigned, server_tls
 
 
 def context_of(options: ServeOptions) -> ssl.SSLContext | None:
     with server_tls(options) as (context, _):
-        return context
+        return context.newest if isinstance(context, RenewableContext) else context
 
 
 @pytest.fixture
@@ -90,6 +90,19 @@ def test_files_that_hold_something_else_are_named(
     trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(os.fspath(other))
     with pytest.raises(Usage, match=rf"{cert} and {other}: .*key values mismatch"):
         context_of(ServeOptions(tls_cert=cert, tls_key=other))
+
+
+def test_files_that_are_replaced_just_now_are_said_to_be_missing(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert, key = certificate
+    with server_tls(ServeOptions(tls_cert=cert, tls_key=key)) as (context, _):
+        assert isinstance(context, RenewableContext)
+        before = context.newest
+        monkeypatch.setattr(tls, "_check_readable", lambda *_: cert.unlink(missing_ok=True))
+        with pytest.raises(Usage, match=rf"{cert} and {key}: .*: No such file or directory"):
+            context.renew()
+        assert context.newest is before
 
 
 def test_an_encrypted_key_is_not_asked_for_at_the_terminal(

@@ -185,10 +185,10 @@ class Renewals:
         self.certificate = folder / "fullchain.pem"
         self.key = folder / "privkey.pem"
 
-    def renew(self) -> ssl.SSLContext:
+    def renew(self, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> ssl.SSLContext:
         """Replace the files; return a context that trusts only what is in them now."""
         authority = trustme.CA()
-        issued = authority.issue_cert("localhost")
+        issued = authority.issue_cert("localhost", key_type=key_type)
         issued.private_key_pem.write_to_path(self.key)
         self.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
         trusting = ssl.create_default_context()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trustme
 
 import trio_ws
 
@@ -149,6 +150,17 @@ async def test_a_hangup_loads_the_certificate_again(tmp_path: Path) -> None:
         files.key.write_bytes(key)
         server.signal(signal.SIGHUP)
         await until(server, "the certificate stays as it was: ")
+        await exchange(url, ssl_context=after)
+
+
+async def test_a_certificate_with_another_kind_of_key_takes_its_place(tmp_path: Path) -> None:
+    # One context would have both, and its clients the choice.
+    files = Renewals(tmp_path)
+    files.renew()
+    async with serving_tls(files) as (server, url):
+        after = files.renew(trustme.KeyType.RSA)
+        server.signal(signal.SIGHUP)
+        await until(server, "the certificate was loaded again")
         await exchange(url, ssl_context=after)
 
 

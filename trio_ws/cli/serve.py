@@ -29,7 +29,7 @@ from .heartbeats import heartbeat_of
 from .options.serve import ServeFormat
 from .place import Place, Siblings
 from .site import site
-from .tls import renew_certificate, server_tls
+from .tls import RenewableContext, server_tls
 from .workers import supervise, workers_of
 from .writer import write_to
 
@@ -107,7 +107,7 @@ async def _serve(options: ServeOptions, place: Place | None = None) -> int:
         async with trio.open_nursery() as nursery:
             stopping = trio.Event()
             await nursery.start(mode.run)
-            if context is not None and options.tls_cert is not None:
+            if isinstance(context, RenewableContext):
                 await nursery.start(_renew, options, context)
             if recorder is not None:
                 nursery.start_soon(_record, recorder, stopping)
@@ -275,7 +275,7 @@ def url_of(address: object, options: ServeOptions) -> str:
 
 async def _renew(
     options: ServeOptions,
-    context: ssl.SSLContext,
+    context: RenewableContext,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -284,7 +284,7 @@ async def _renew(
         task_status.started()
         async for _ in signals:
             try:
-                renew_certificate(options, context)
+                context.renew()
             except Usage as error:
                 _logger.error("the certificate stays as it was: %s", error)
             else:

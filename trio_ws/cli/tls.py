@@ -11,15 +11,15 @@ import ssl
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import idna
 
-from .._tls import load_certificate
 from .failures import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from .options.serve import ServeOptions
 
@@ -61,9 +61,7 @@ def server_tls(
         with _self_signed(options) as (context, made):
             yield context, made
     elif options.tls_cert is not None:
-        context = _context(options)
-        renew_certificate(options, context)
-        yield context, None
+        yield RenewableContext(partial(_with_certificate, options)), None
     else:
         yield None, None
 
@@ -77,12 +75,37 @@ def _check(options: ServeOptions) -> None:
         raise Usage("--client-ca needs TLS: give --tls-cert or --tls-self-signed as well")
 
 
-def renew_certificate(options: ServeOptions, context: ssl.SSLContext) -> None:
-    """Load ``--tls-cert`` and ``--tls-key`` into *context*, which may be in use.
+class RenewableContext(ssl.SSLContext):
+    """A server's context in whose stead the newest of those that *make* made serves connections.
+
+    A certificate that is loaded into a context takes the place of one for the same kind of key
+    only, and stays there by halves when its key does not fit.
+
+    Attributes:
+      newest: for connections from now on.
 
     Raises:
-      Usage: they cannot be used; nothing has changed.
+      Usage: from *make*.
     """
+
+    def __new__(cls, make: Callable[[], ssl.SSLContext]) -> Self:
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, make: Callable[[], ssl.SSLContext]) -> None:
+        self._make = make
+        self.renew()
+
+    def renew(self) -> None:
+        """Make another; what *make* raises leaves the last in use."""
+        self.newest = self._make()
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        return self.newest.wrap_socket(*args, **options)
+
+
+def _with_certificate(options: ServeOptions) -> ssl.SSLContext:
+    """A context with ``--tls-cert``, ``--tls-key`` and ``--client-ca``, as they are now."""
+    context = _context(options)
     assert options.tls_cert is not None
     certificate = os.fspath(options.tls_cert)
     key = None if options.tls_key is None else os.fspath(options.tls_key)
@@ -90,10 +113,13 @@ def renew_certificate(options: ServeOptions, context: ssl.SSLContext) -> None:
         if path is not None:
             _check_readable(option, path)
     try:
-        load_certificate(context, certificate, key, password=_refuse_encrypted)
-    except ssl.SSLError as error:
+        context.load_cert_chain(certificate, key, _refuse_encrypted)
+    except OSError as error:
+        # `ssl.SSLError` is one. Others come where a file is replaced just now.
+        reason = _reason(error) if isinstance(error, ssl.SSLError) else error.strerror
         where = certificate if key is None else f"{certificate} and {key}"
-        raise Usage(f"{where}: not a certificate with its key in PEM: {_reason(error)}") from None
+        raise Usage(f"{where}: not a certificate with its key in PEM: {reason}") from None
+    return context
 
 
 def _context(options: ServeOptions) -> ssl.SSLContext:
