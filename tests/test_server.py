@@ -657,6 +657,25 @@ async def test_a_refused_peer_that_does_not_listen_is_left(autojump_clock: MockC
         assert (await read_to_end(stream)).startswith(b"HTTP/1.1 426")
 
 
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+async def test_an_answer_gets_past_what_nobody_read(encrypted: bool) -> None:
+    """A reset for the request's body could take the answer away from the client, unread."""
+    theirs, ours = tls_contexts()
+    async with serving(ssl_context=theirs if encrypted else None) as server:
+        stream: trio.SocketStream | TLSStream
+        stream = plain = await trio.open_tcp_stream("127.0.0.1", server.port)
+        if encrypted:
+            stream = TLSStream(plain, ours, server_hostname="127.0.0.1")
+            await stream.do_handshake()
+        await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n")
+        for _ in range(5):
+            await stream.send_all(bytes(10_000))
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        status, _, _ = parse(await read_to_end(stream))
+        assert status == 400
+        await stream.aclose()
+
+
 async def test_origins_are_checked() -> None:
     async with serving(origins=["https://*.example.com"]) as server:
         async with trio_ws.connect(url(server), origin="https://app.example.com"):

@@ -190,6 +190,18 @@ async def test_what_ssl_will_not_begin_leaves_no_socket_open() -> None:
     await there.aclose()
 
 
+async def test_who_has_said_that_nothing_more_will_come_can_still_receive() -> None:
+    client, server = await tls_pair()
+    await client.send_all(b"hello")
+    await server.send_eof()
+    assert await client.receive_some() == b""
+    assert await server.receive_some() == b"hello"
+    await client.aclose()
+    await server.send_eof()
+    await server.aclose()
+    await server.send_eof()
+
+
 async def test_closing_wakes_who_waits_and_nobody_misses_a_farewell() -> None:
     client, server = await tls_pair()
 

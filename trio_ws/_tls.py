@@ -15,7 +15,7 @@ import os
 import socket
 import ssl
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple, Unpack
 
 import trio
@@ -134,7 +134,7 @@ def tls_over(
     )
 
 
-class TLSStream(trio.abc.Stream):
+class TLSStream(trio.abc.HalfCloseableStream):
     """TLS over a socket, as a stream: what the opening handshake is read from and written to.
 
     `do_handshake` must be called first. Reading and writing may go on at the same time.
@@ -205,6 +205,17 @@ class TLSStream(trio.abc.Stream):
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.wait_writable(self._started())
+
+    async def send_eof(self) -> None:
+        """Say, below TLS, that nothing more will be sent: what comes can still be received."""
+        self.shutdown()
+        await trio.lowlevel.checkpoint()
+
+    def shutdown(self) -> None:
+        """The same as `send_eof`, at once."""
+        with suppress(OSError):
+            # TLS's own shutdown() would end the receiving, too.
+            socket.socket.shutdown(self.tls, socket.SHUT_WR)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         return await self._when_ready(self._started().recv, max_bytes or RECORD_SIZE)

@@ -353,9 +353,7 @@ class TLSTransport(_WrittenInline):
         return self._raw
 
     async def send_eof(self) -> None:
-        with suppress(OSError):
-            # Below TLS, whose own shutdown() would end the reading, too.
-            socket.socket.shutdown(self._raw, socket.SHUT_WR)
+        self._stream.shutdown()
 
     async def linger(self) -> None:
         # Behind its last message, a peer's TLS may say close_notify (RFC 8446, section 6.1). Who
