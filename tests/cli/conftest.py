@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,3 +17,10 @@ if TYPE_CHECKING:
 def _no_secrets_left() -> Iterator[None]:
     yield
     failures._secrets.clear()
+
+
+@pytest.fixture(autouse=True)
+def _hang_ups_mean_what_they_meant() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)

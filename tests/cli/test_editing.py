@@ -202,18 +202,24 @@ async def test_a_hang_up_that_comes_as_a_signal() -> None:
         signal.raise_signal(signal.SIGHUP)
 
 
+async def test_a_signal_that_comes_when_somebody_is_leaving_changes_nothing() -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(wait_hung_up)
+        nursery.cancel_scope.cancel()
+        # The receiver is cancelled, and has yet to see to what comes.
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
 async def test_a_hang_up_that_is_to_be_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait_hung_up)
-            await trio.testing.wait_all_tasks_blocked()
-            signal.raise_signal(signal.SIGHUP)
-            await trio.testing.wait_all_tasks_blocked()
-            assert nursery.child_tasks
-            nursery.cancel_scope.cancel()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_hung_up)
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGHUP)
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

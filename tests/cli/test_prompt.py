@@ -133,6 +133,18 @@ async def test_a_hang_up_that_comes_as_a_signal(monkeypatch: pytest.MonkeyPatch)
         assert error.code is ExitCode.HUNG_UP
 
 
+async def test_hang_ups_are_seen_to_before_the_prompt_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def edit(*_: object) -> ExitCode:
+        assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+        return ExitCode.OK
+
+    monkeypatch.setattr("trio_ws.cli.prompt.edit", edit)
+    async with talking(monkeypatch, ready=False) as talk:
+        assert await talk.end() is None
+
+
 async def test_the_connection_ends_and_what_was_not_finished_is_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

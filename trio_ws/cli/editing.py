@@ -89,15 +89,22 @@ async def _watch_window(editor: Editor) -> None:
             editor.draw_again()
 
 
-async def wait_hung_up() -> None:
+async def wait_hung_up(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """Wait until a signal says that the terminal hangs up, unless that is to be ignored.
 
     Nobody may look any more, but the terminal may be there for others: leave it in order.
+    *task_status* tells when the signal does not end this process any more. It never does from then
+    on: one who reads from a terminal that is gone may know it, and be leaving, before the signal
+    comes.
     """
     # Whoever is told to ignore it, as by nohup, goes on doing so.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+        task_status.started()
         await trio.sleep_forever()
+    # What the receiver puts back when it ends.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
         await anext(signals)
 
 

@@ -103,7 +103,8 @@ class Prompt:
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(obey)
-            self._nursery.start_soon(_watch_hang_up)
+            # Before anything shows that somebody may hang up.
+            await self._nursery.start(_watch_hang_up)
             try:
                 code = await edit(self._editor, lines.send_nowait)
             finally:
@@ -125,8 +126,8 @@ async def _interrupt(code: ExitCode) -> None:
     raise Interrupted(code)
 
 
-async def _watch_hang_up() -> None:
-    await wait_hung_up()
+async def _watch_hang_up(*, task_status: trio.TaskStatus[None]) -> None:
+    await wait_hung_up(task_status=task_status)
     raise Interrupted(ExitCode.HUNG_UP)
 
 

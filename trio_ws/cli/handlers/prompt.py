@@ -75,11 +75,11 @@ class Prompt:
     async def _edit(self, enter: Callable[[str], None]) -> None:
         async with trio.open_nursery() as nursery:
 
-            async def leave() -> None:
-                await wait_hung_up()
+            async def leave(*, task_status: trio.TaskStatus[None]) -> None:
+                await wait_hung_up(task_status=task_status)
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(leave)
+            await nursery.start(leave)
             await edit(self._editor, enter)
             nursery.cancel_scope.cancel()
 
