@@ -5,6 +5,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Of fuzzing, for each target.
+SECONDS ?= 60
 NODE_PEER := benchmarks/peers/node
 NODE_EXAMPLES := examples/javascript
 NODE_INTEROP := tests/interop/node
@@ -15,7 +17,7 @@ FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11; do \
 	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; \
 	done
 
-.PHONY: help serve test test-all lint format conformance instructions bench examples interop docs clean
+.PHONY: help serve test test-all lint format conformance instructions fuzz bench examples interop docs clean
 
 help:
 	@echo "make serve        run the echo server on ws://127.0.0.1:8765"
@@ -26,6 +28,7 @@ help:
 	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
 	@echo "make bench        compare the speed with other libraries (ARGS=--quick for a look)"
 	@echo "make instructions count instructions per message, to find what got slower (needs valgrind)"
+	@echo "make fuzz         look for bytes that break the parsers (SECONDS=60 for each)"
 	@echo "make examples     run the examples' tests, with everything that they can talk to"
 	@echo "make interop      talk to other people's software, and print who was tried in what"
 	@echo "make docs         build the manual: build/docs/index.html"
@@ -52,6 +55,10 @@ $(VENV)/.installed-bench: $(VENV)/.python $(SOURCES)
 $(VENV)/.installed-docs: $(VENV)/.python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-fuzz: $(VENV)/.python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 $(VENV)/.installed-interop: $(VENV)/.python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,interop]'
@@ -86,6 +93,11 @@ conformance: $(VENV)/.installed-dev
 
 instructions: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.instructions $(ARGS)
+
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
+	$(BIN)/python -m fuzz.sanitized --seconds $(SECONDS)
+	$(BIN)/python -m fuzz.differential
 
 bench: $(VENV)/.installed-bench $(NODE_PEER)/node_modules/.installed
 	@$(BIN)/python -m benchmarks $(ARGS)
