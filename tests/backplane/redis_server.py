@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,6 +15,7 @@ from ..requirements import require_tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
 _PATIENCE = 30
 
@@ -90,3 +91,61 @@ async def redis_server(*options: str) -> AsyncGenerator[RedisServer]:
         yield server
     finally:
         await server.kill()
+
+
+@asynccontextmanager
+async def sentinel(server: RedisServer, replica: RedisServer, folder: Path) -> AsyncGenerator[int]:
+    """The port of a Sentinel, which looks after *server* as ``main`` and knows its replica."""
+    port = free_port()
+    settings = folder / "sentinel.conf"
+    settings.write_text(
+        f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {server.port} 1\n"
+        "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
+    )
+    process = await trio.lowlevel.open_process(
+        ["redis-server", str(settings), "--sentinel"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(_PATIENCE):
+            said = b""
+            while f"+slave slave 127.0.0.1:{replica.port}".encode() not in said:
+                data = await process.stdout.receive_some()
+                assert data, said.decode()
+                said += data
+        # It says on; a hundred lines fit into the pipe.
+        yield port
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        await process.stdout.aclose()
+
+
+@asynccontextmanager
+async def cluster(size: int, folder: Path) -> AsyncGenerator[list[RedisServer]]:
+    """Nodes that share all slots among them."""
+    async with AsyncExitStack() as stack:
+        nodes = []
+        for number in range(size):
+            (folder / str(number)).mkdir()
+            options = {
+                "--cluster-enabled": "yes",
+                "--cluster-node-timeout": "1000",
+                "--cluster-port": str(free_port()),
+                "--dir": str(folder / str(number)),
+            }
+            everything = [word for option in options.items() for word in option]
+            nodes.append(await stack.enter_async_context(redis_server(*everything)))
+        addresses = [f"127.0.0.1:{node.port}" for node in nodes]
+        await trio.run_process(
+            ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"], capture_stdout=True
+        )
+        # They agree before they are ready.
+        with trio.fail_after(_PATIENCE):
+            for node in nodes:
+                while "cluster_state:ok" not in await node.cli("CLUSTER", "INFO"):
+                    await trio.sleep(0.05)
+        yield nodes

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import logging
 import ssl
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import trustme
+from coredis import Redis, RedisCluster, Sentinel
+from coredis.connection import TCPLocation
+from coredis.retry import NoRetryPolicy
 
 from trio_ws import Backoff, Hub
 from trio_ws.backplane import History, Position
@@ -20,7 +24,7 @@ from trio_ws.backplane.redis import RedisBackplane
 from trio_ws.instrumentation import BackplaneChanged, MessagesMissed
 
 from .contract import HISTORY, Contract, Recorder, connected, publish, subscribe
-from .redis_server import RedisServer, redis_server
+from .redis_server import RedisServer, cluster, redis_server, sentinel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -159,18 +163,61 @@ async def test_over_tls(tmp_path: Path) -> None:
 
 
 async def test_a_function_may_make_the_client(server: RedisServer) -> None:
-    import coredis
-    from coredis.retry import NoRetryPolicy
-
     def make() -> Any:
-        return coredis.Redis(
-            "127.0.0.1", server.port, retry_policy=NoRetryPolicy(), stream_timeout=2
-        )
+        return Redis("127.0.0.1", server.port, retry_policy=NoRetryPolicy(), stream_timeout=2)
 
     async with connected(RedisBackplane(make)) as ((link, recorder),):
         await subscribe("room", link)
         publish(link, "room", "hello")
         assert await recorder.messages(1) == ["hello"]
+
+
+# More than one
+
+
+async def test_a_sentinel_leads_to_the_new_primary(server: RedisServer, tmp_path: Path) -> None:
+    async with (
+        redis_server("--replicaof", f"127.0.0.1 {server.port}") as replica,
+        sentinel(server, replica, tmp_path) as port,
+        Sentinel([TCPLocation("127.0.0.1", port)], connect_timeout=1) as manager,
+    ):
+        backplane = RedisBackplane(
+            lambda: manager.primary_for("main", stream_timeout=1, connect_timeout=1), timeout=1
+        )
+        async with connected(backplane, backplane) as (here, there):
+            await subscribe("room", here[0], there[0], history=HISTORY)
+            await both_hear(here, there, "before")
+            await server.kill()
+            for link, recorder in (here, there):
+                with trio.fail_after(_PATIENCE):
+                    while [up for up, _ in recorder.connections][-2:] != [False, True]:
+                        await recorder.told()
+                await link.wait_subscribed("room")
+            await both_hear(here, there, "after")
+
+
+async def test_a_cluster_is_one(tmp_path: Path) -> None:
+    async with cluster(3, tmp_path) as nodes:
+
+        def make() -> Any:
+            return RedisCluster(
+                startup_nodes=[TCPLocation("127.0.0.1", node.port) for node in nodes],
+                retry_policy=NoRetryPolicy(),
+                stream_timeout=2,
+                connect_timeout=2,
+            )
+
+        async with connected(RedisBackplane(make), RedisBackplane(make)) as (here, there):
+            # Of which there are some in each node.
+            topics = ["room", *(f"topic {number}" for number in range(20))]
+            for topic in topics:
+                await subscribe(topic, here[0], there[0], history=HISTORY)
+                publish(here[0], topic, topic, history=HISTORY)
+            for _, recorder in (here, there):
+                assert set(await recorder.messages(len(topics))) == set(topics)
+            await both_hear(here, there, "last")
+        holding = [await node.cli("KEYS", "*") for node in nodes]
+        assert all(holding)
 
 
 # Redis goes, and comes
@@ -453,6 +500,76 @@ async def test_a_slow_network(server: RedisServer) -> None:
                 await both_hear(here, there, f"far {number}")
                 await both_hear(there, here, f"near {number}")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_subscriber_that_redis_gives_up_catches_up(server: RedisServer) -> None:
+    """Redis ends connections for which too much waits; nobody is told when they read on."""
+    history = History(messages=1000, seconds=60)
+    flowing = trio.Event()
+    flowing.set()
+
+    async def relay(stream: trio.SocketStream) -> None:
+        async with stream, await trio.open_tcp_stream("127.0.0.1", server.port) as behind:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(copy, stream, behind, nursery)
+                nursery.start_soon(copy, behind, stream, nursery)
+
+    async def copy(
+        source: trio.SocketStream, target: trio.SocketStream, nursery: trio.Nursery
+    ) -> None:
+        with suppress(trio.BrokenResourceError):
+            async for data in source:
+                await flowing.wait()
+                await target.send_all(data)
+        nursery.cancel_scope.cancel()
+
+    await server.cli("CONFIG", "SET", "client-output-buffer-limit", "pubsub 200000 200000 0")
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, relay, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        far = RedisBackplane(f"redis://127.0.0.1:{port}/0", timeout=_PATIENCE)
+        async with connected(backplane_of(server), far) as (here, there):
+            await subscribe("room", here[0], there[0], history=history)
+            await both_hear(here, there, "first")
+            flowing = trio.Event()
+            sent = ["first"]
+            # More than the buffers of sockets take.
+            while len((await server.cli("CLIENT", "LIST", "TYPE", "PUBSUB")).splitlines()) > 1:
+                sent.append(f"{len(sent)} {'x' * 100_000}")
+                publish(here[0], "room", sent[-1], history=history)
+                await here[1].messages(len(sent))
+            assert here[0].connected
+            assert len(there[1].envelopes) < len(sent)
+            flowing.set()
+            assert await there[1].messages(len(sent)) == sent
+            assert there[1].gaps == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_comes_faster_than_it_is_taken_is_read_again(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(messages=1000, seconds=60)
+    texts = [str(number) for number in range(100)]
+    async with connected(backplane_of(server), backplane_of(server)) as (here, there):
+        await subscribe("room", here[0], there[0], history=history)
+        monkeypatch.setattr(module, "_MOST_UNTAKEN", 50)
+        take = there[0]._take  # type: ignore[attr-defined]
+
+        async def take_time(*message: Any) -> None:
+            await here[1].messages(len(texts))
+            # All of them are on their way by now; those of one connection come in order.
+            await trio.sleep(0.2)
+            await take(*message)
+
+        monkeypatch.setattr(there[0], "_take", take_time)
+        for text in texts:
+            publish(here[0], "room", text, history=history)
+        assert await here[1].messages(len(texts)) == texts
+        assert await there[1].messages(len(texts)) == texts
+        assert there[1].gaps == []
+        causes = [cause for _, cause in there[1].connections]
+        assert "it sends faster than this process takes: 50 messages wait" in causes
 
 
 async def test_thousands_of_topics(server: RedisServer) -> None:

@@ -54,6 +54,9 @@ _LINGER: Final = 5.0
 _MAX_PENDING: Final = 4 * MIB
 #: Bytes that a message takes beside its payload, more or less.
 _OVERHEAD: Final = 300
+#: Messages that have come from Redis and are not handed out, beyond which they are missed: a new
+#: session begins, and with it those of them that are in a history are read from there.
+_MOST_UNTAKEN: Final = 20_000
 #: Seconds between two signs of life.
 _PULSE: Final = 5.0
 #: Seconds that the last messages and farewells have when a link is closed.
@@ -405,8 +408,14 @@ class RedisLink(Link):
     # Receiving
 
     async def _receive(self, pubsub: Any) -> None:
+        # coredis holds what is not taken yet, without a bound; and tells how much only in private.
+        held = getattr(pubsub, "_receive_stream", None)
         while True:
             received = await pubsub.get_message()
+            if held is not None and held.statistics().current_buffer_used > _MOST_UNTAKEN:
+                raise coredis.exceptions.ConnectionError(
+                    f"it sends faster than this process takes: {_MOST_UNTAKEN} messages wait"
+                )
             if received is None or received["type"] != "message":
                 continue
             topic = self._topics.get(self._store.topic_of(bytes(received["channel"])) or "")

@@ -44,7 +44,8 @@ class RedisBackplane(Backplane):
       url: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` for TLS, or
         ``unix://path``. Or a function without arguments that makes a client of coredis: a
         ``Redis``, what a ``Sentinel`` gives for its primary, or a ``RedisCluster``. Give it
-        ``retry_policy=NoRetryPolicy()``, ``stream_timeout`` and ``connect_timeout``.
+        ``stream_timeout`` and ``connect_timeout``, and, but for a ``Sentinel``'s, whose it is
+        already, ``retry_policy=NoRetryPolicy()``.
       prefix: what the names of keys and channels begin with.
       timeout: seconds in which Redis has to answer, and a message to come back. Then it is taken
         for gone.
