@@ -146,6 +146,6 @@ async def cluster(size: int, folder: Path) -> AsyncGenerator[list[RedisServer]]:
         # They agree before they are ready.
         with trio.fail_after(_PATIENCE):
             for node in nodes:
-                while "cluster_state:ok" not in await node.cli("CLUSTER", "INFO"):
+                while "cluster_state:ok" not in await node.cli("CLUSTER", "INFO"):  # noqa: ASYNC110
                     await trio.sleep(0.05)
         yield nodes

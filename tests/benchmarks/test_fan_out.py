@@ -21,6 +21,7 @@ def test_a_run(
     # Whom it compares with, only the extra `bench` installs.
     kinds = [kind for kind in KINDS if there or kind != "websockets"]
     monkeypatch.setattr(fan_out, "_SECONDS", 0.05)
+    monkeypatch.setattr(fan_out, "_PAIRS", 1)
     # The tests that follow may use every processor.
     monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)
     fan_out.main(["--members", "20", "--output", str(tmp_path), "--kinds", *kinds])
