@@ -92,7 +92,14 @@ FLOORS = {
         "classification",
         "slow_consumers",
     },
-    6: {"_contract", "testing"},
+    6: {
+        "_contract",
+        "testing",
+        "testing._faults",
+        "testing._network",
+        "testing._pairs",
+        "testing._scheduling",
+    },
     7: {
         "cli",
         "cli.__main__",

@@ -13,7 +13,9 @@ import math
 import os
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.request import getproxies_environment, proxy_bypass
@@ -27,13 +29,18 @@ from ._tls import tls_over
 from ._url import host_port, parse_authority, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Sequence
 
     from ._tls import TLSStream
     from ._url import Target
 
 #: What to dial: a host and a port, or the path of a Unix socket.
 Address: TypeAlias = "tuple[str, int] | str | os.PathLike[str]"
+
+#: What opens a stream to a host and a port.
+Opener: TypeAlias = Callable[[str, int], Awaitable[trio.abc.Stream]]
+#: The one in use: TCP, but in a block of `trio_ws.testing.Network`.
+opener: Final[ContextVar[Opener]] = ContextVar("opener", default=trio.open_tcp_stream)
 
 #: Replies that no time will change: a rule against it, a command or kind of address that it does
 #: not know (RFC 1928, section 6); no such user in the eyes of identd (SOCKS 4).
@@ -161,9 +168,9 @@ async def _open_transport(
     return await _open_through_socks(parsed, target)
 
 
-async def _open_tcp(host: str, port: int, *, role: str = "") -> trio.SocketStream:
+async def _open_tcp(host: str, port: int, *, role: str = "") -> trio.abc.Stream:
     with _explaining(f"cannot connect to {role}{host_port(host, port)}"):
-        return await trio.open_tcp_stream(host, port)
+        return await opener.get()(host, port)
 
 
 async def _open_unix(path: str) -> trio.SocketStream:
@@ -278,7 +285,7 @@ def _check_socks_credentials(url: str, scheme: str, userinfo: tuple[str, str]) -
 async def _open_through_http(
     proxy: _Proxy, target: Target, ssl_context: ssl.SSLContext | None
 ) -> trio.abc.Stream:
-    stream: trio.abc.Stream = await _open_tcp(proxy.host, proxy.port, role="the proxy ")
+    stream = await _open_tcp(proxy.host, proxy.port, role="the proxy ")
     if proxy.scheme == "https":
         stream = await _start_tls(
             stream, ssl_context, hostname=proxy.host, where=f"the proxy {proxy}"

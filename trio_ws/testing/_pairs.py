@@ -1,4 +1,4 @@
-"""Help for tests: connected pairs in memory, and streams that fail on demand."""
+"""Connected pairs in memory."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 import trio.testing
 
-from ._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, hold_open
-from ._contract import check_websocket
-from ._engines import DEFAULT_ENGINE, check_engine, maker_of
-from .instrumentation import Hooks
-from .protocol.handshake import ClientHandshake, ServerHandshake
-from .protocol.http import Response
+from .._client import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, hold_open
+from .._engines import DEFAULT_ENGINE, check_engine, maker_of
+from ..instrumentation import Hooks
+from ..protocol.handshake import ClientHandshake, ServerHandshake
+from ..protocol.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from ._engines import Engine
-    from ._heartbeat import HeartbeatPolicy
-    from ._settings import Compression, Limits, Timeouts
-    from ._websocket import WebSocket
-    from .instrumentation import Hook
-
-__all__ = ["Pair", "check_websocket", "open_pair"]
+    from .._engines import Engine
+    from .._heartbeat import HeartbeatPolicy
+    from .._settings import Compression, Limits, Timeouts
+    from .._websocket import WebSocket
+    from ..instrumentation import Hook
 
 
 class Pair(NamedTuple):
