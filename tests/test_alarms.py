@@ -96,6 +96,17 @@ async def test_without_alarms_there_is_no_task(autojump_clock: MockClock) -> Non
     assert living_tasks() == before
 
 
+async def test_cancelled_ones_are_not_waited_for_behind_the_last(autojump_clock: MockClock) -> None:
+    tasks = living_tasks()
+    last, cancelled = Bell(1), Bell(1000)
+    cancelled.cancel()
+    await trio.sleep(2)
+    assert last.rang == [(1, False)]
+    assert living_tasks() == tasks
+    await trio.sleep(2000)
+    assert cancelled.rang == []
+
+
 async def test_one_set_while_the_task_is_about_to_end_rings(autojump_clock: MockClock) -> None:
     bell = Bell(1)
     await trio.testing.wait_all_tasks_blocked()

@@ -47,6 +47,12 @@ def without_cause() -> ProxyError:
     return ProxyError("cut off")
 
 
+def alert(name: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, name)
+    error.reason = name
+    return error
+
+
 def for_good() -> ProxyError:
     return ProxyError("user and password refused", permanent=True)
 
@@ -62,6 +68,11 @@ def for_good() -> ProxyError:
         (HandshakeTimeout("late"), RETRY),
         (ssl.SSLCertVerificationError("not trusted"), FATAL),
         (ssl.SSLError("wrong version number"), FATAL),
+        (alert("TLSV1_ALERT_PROTOCOL_VERSION"), FATAL),
+        (alert("SSLV3_ALERT_HANDSHAKE_FAILURE"), FATAL),
+        (alert("TLSV1_ALERT_DECODE_ERROR"), RETRY),
+        (alert("TLSV1_ALERT_INTERNAL_ERROR"), RETRY),
+        (alert("SSLV3_ALERT_BAD_RECORD_MAC"), RETRY),
         (InvalidURL("x", "no scheme"), FATAL),
         (InvalidHandshake("nonsense"), FATAL),
         (TooManyRedirects(Response(302)), FATAL),

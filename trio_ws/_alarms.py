@@ -84,8 +84,7 @@ class _Alarms:
     def one_was_cancelled(self) -> None:
         self._cancelled += 1
         if self._cancelled == len(self._heap):
-            self._heap.clear()
-            self._cancelled = 0
+            self._forget_all()
             if self._sleep is not None:
                 self._sleep.end_by(-math.inf)
         elif self._cancelled > max(_FEW, len(self._heap) // 4):
@@ -101,7 +100,14 @@ class _Alarms:
                 await trio.sleep_forever()
             self._sleep = None
             await self._ring(awoke=seconds_asleep() - asleep > ASLEEP)
+            if self._cancelled == len(self._heap):
+                # None of those that are left will ring: it was the last but cancelled ones.
+                self._forget_all()
         self._started = False
+
+    def _forget_all(self) -> None:
+        self._heap.clear()
+        self._cancelled = 0
 
     async def _ring(self, *, awoke: bool) -> None:
         for number, alarm in enumerate(self._taken(math.inf if awoke else trio.current_time()), 1):

@@ -37,6 +37,17 @@ __all__ = [
 
 #: HTTP answers that time may change (RFC 9110, section 15; RFC 6585; RFC 8470).
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: OpenSSL's names for what a network or a server in trouble does to a TLS handshake: an alert for
+#: half a message (RFC 8446, section 6.2), a server that fails or leaves, bytes that were changed.
+_PASSING_TLS_ERRORS: Final = frozenset(
+    {
+        "TLSV1_ALERT_DECODE_ERROR",
+        "TLSV1_ALERT_INTERNAL_ERROR",
+        "TLSV1_ALERT_USER_CANCELLED",
+        "SSLV3_ALERT_BAD_RECORD_MAC",
+        "DECRYPTION_FAILED_OR_BAD_RECORD_MAC",
+    }
+)
 #: Those that fresh credentials may change.
 _CREDENTIAL_STATUSES: Final = frozenset({401, 403})
 #: Ends that time may change (RFC 6455, section 7.4.1, and the IANA registry).
@@ -121,8 +132,9 @@ def default(failure: Failure) -> Verdict:
         return _of_status(failure)
     error = failure.exception
     if isinstance(error, ssl.SSLError):
-        # What the network may do to TLS arrives as ConnectionResetError.
-        return Verdict.FATAL
+        # A cut arrives as ConnectionResetError. What was not raised by OpenSSL has no reason.
+        passing = getattr(error, "reason", None) in _PASSING_TLS_ERRORS
+        return Verdict.RETRY if passing else Verdict.FATAL
     if isinstance(error, ProxyError):
         return Verdict.FATAL if error.permanent else Verdict.RETRY
     network = isinstance(error, OSError | HandshakeTimeout)

@@ -192,8 +192,9 @@ def test_the_end_of_the_stream() -> None:
         ServerHandshake().receive_eof()
     server = ServerHandshake()
     server.receive_data(b"GET")
-    with pytest.raises(BadRequest, match="in the middle of its head"):
+    with pytest.raises(BadRequest, match="in the middle of its head") as caught:
         server.receive_eof()
+    assert caught.value.response.status == 408
 
 
 @given(st.binary(max_size=200), st.booleans())

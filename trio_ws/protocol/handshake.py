@@ -197,7 +197,8 @@ class ServerHandshake:
         """
         if not self._head:
             raise EOFError
-        raise _bad(400, "the request ended in the middle of its head")
+        # It was whole, perhaps, and cut on the way: 408 is what clients try again after.
+        raise _bad(408, "the request ended in the middle of its head")
 
     def _take_head(self, data: bytes) -> None:
         """Check what has come of the head, each byte once."""
