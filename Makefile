@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Of fuzzing, for each target.
 SECONDS ?= 60
+# Of a long run.
+MINUTES ?= 30
 NODE_PEER := benchmarks/peers/node
 NODE_EXAMPLES := examples/javascript
 NODE_INTEROP := tests/interop/node
@@ -17,7 +19,7 @@ FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11; do \
 	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; \
 	done
 
-.PHONY: help serve test test-all lint format conformance instructions fuzz bench examples interop docs clean
+.PHONY: help serve test test-all lint format conformance instructions fuzz soak bench examples interop docs clean
 
 help:
 	@echo "make serve        run the echo server on ws://127.0.0.1:8765"
@@ -29,6 +31,7 @@ help:
 	@echo "make bench        compare the speed with other libraries (ARGS=--quick for a look)"
 	@echo "make instructions count instructions per message, to find what got slower (needs valgrind)"
 	@echo "make fuzz         look for bytes that break the parsers (SECONDS=60 for each)"
+	@echo "make soak         hundreds of clients over a bad network, watched for growth (MINUTES=30)"
 	@echo "make examples     run the examples' tests, with everything that they can talk to"
 	@echo "make interop      talk to other people's software, and print who was tried in what"
 	@echo "make docs         build the manual: build/docs/index.html"
@@ -58,6 +61,10 @@ $(VENV)/.installed-docs: $(VENV)/.python $(SOURCES)
 
 $(VENV)/.installed-fuzz: $(VENV)/.python $(SOURCES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fuzz]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
+$(VENV)/.installed-soak: $(VENV)/.python $(SOURCES)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,soak]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
 
 $(VENV)/.installed-interop: $(VENV)/.python $(SOURCES)
@@ -98,6 +105,9 @@ fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
 	$(BIN)/python -m fuzz.sanitized --seconds $(SECONDS)
 	$(BIN)/python -m fuzz.differential
+
+soak: $(VENV)/.installed-soak
+	$(BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
 
 bench: $(VENV)/.installed-bench $(NODE_PEER)/node_modules/.installed
 	@$(BIN)/python -m benchmarks $(ARGS)

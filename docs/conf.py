@@ -30,7 +30,8 @@ nitpicky = True
 #: Other projects' names, which have no page here.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|math|os|prometheus_client|random|ssl|trio|typing)\..*"),
-    ("py:.*", r"AbstractAsyncContextManager|PathLike|Random|WebSocketConnection|trio_ws\._routing\._H"),
+    ("py:.*", r"AbstractAsyncContextManager|PathLike|Random|WebSocketConnection"),
+    ("py:.*", r"trio_ws\._routing\._H"),
 ]
 
 autodoc_default_options = {"members": True}
