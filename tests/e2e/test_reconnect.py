@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -13,6 +12,7 @@ import pytest
 import trio
 
 from ..requirements import require_tool
+from .network_namespace import NAMESPACE, THERE, namespace
 from .processes import Running, free_port, running
 
 if TYPE_CHECKING:
@@ -85,36 +85,6 @@ async def test_a_client_that_is_silent_but_alive_is_noticed() -> None:
 
 
 # A cable that is pulled
-
-
-NAMESPACE = f"trio-ws-{os.getpid()}"
-HERE, THERE = "198.18.77.1", "198.18.77.2"
-
-
-@asynccontextmanager
-async def namespace() -> AsyncGenerator[str]:
-    """A network of its own, joined to this one by a virtual cable; yields the cable's name."""
-    cable = f"tws{os.getpid() % 100_000}"
-    commands = [
-        f"ip netns add {NAMESPACE}",
-        f"ip link add {cable} type veth peer name {cable}p",
-        f"ip link set {cable}p netns {NAMESPACE}",
-        f"ip addr add {HERE}/30 dev {cable}",
-        f"ip link set {cable} up",
-        f"ip -n {NAMESPACE} addr add {THERE}/30 dev {cable}p",
-        f"ip -n {NAMESPACE} link set {cable}p up",
-    ]
-    try:
-        for command in commands:
-            result = await trio.run_process(command.split(), check=False, capture_stderr=True)
-            require_tool(
-                "netns", available=not result.returncode, reason=result.stderr.decode().strip()
-            )
-        yield cable
-    finally:
-        with trio.CancelScope(shield=True):
-            for command in (f"ip link del {cable}", f"ip netns del {NAMESPACE}"):
-                await trio.run_process(command.split(), check=False, capture_stderr=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's")
