@@ -19,13 +19,13 @@ FIND_PYTHON = for p in python3 python3.13 python3.12 python3.11; do \
 	  if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; \
 	done
 
-.PHONY: help serve test test-all lint format conformance instructions fuzz soak bench examples interop docs clean
+.PHONY: help serve test test-all lint format conformance instructions fuzz soak packages bench examples interop docs clean
 
 help:
 	@echo "make serve        run the echo server on ws://127.0.0.1:8765"
 	@echo "make test         run the tests, with coverage"
 	@echo "make test-all     run the tests on every Python from 3.11 on that is there"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy, licences, and what is known against dependencies"
 	@echo "make format       rewrite the code in the house's format"
 	@echo "make conformance  run Autobahn's cases against server and client (needs Python 2.7)"
 	@echo "make bench        compare the speed with other libraries (ARGS=--quick for a look)"
@@ -35,6 +35,7 @@ help:
 	@echo "make examples     run the examples' tests, with everything that they can talk to"
 	@echo "make interop      talk to other people's software, and print who was tried in what"
 	@echo "make docs         build the manual: build/docs/index.html"
+	@echo "make packages     build the source distribution and both wheels: dist/"
 	@echo "make clean        remove what the other targets made"
 
 $(VENV)/.python:
@@ -90,6 +91,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.audit
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
@@ -127,6 +129,9 @@ interop: export TRIO_WS_REQUIRE ?= all
 interop: $(VENV)/.installed-interop $(NODE_INTEROP)/node_modules/.installed
 	@tests/interop/unpack_curl.sh build/curl || echo "no curl with ws: it is left out" >&2
 	$(BIN)/python -m pytest -n auto -p tests.interop.matrix tests/interop $(ARGS)
+
+packages: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.packages dist
 
 clean:
 	rm -rf $(NODE_PEER)/node_modules $(NODE_EXAMPLES)/node_modules $(NODE_INTEROP)/node_modules

@@ -65,7 +65,8 @@ if _wanted():
                 "trio_ws.protocol._speedups",
                 [SOURCE],
                 define_macros=[("Py_LIMITED_API", "0x030B0000")],
-                extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
+                # Debug information would name the folder that it was built in.
+                extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-g0"],
                 py_limited_api=True,
                 optional=True,
             )

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import trio
@@ -85,12 +86,14 @@ async def redis_server(*options: str) -> AsyncGenerator[RedisServer]:
     program = shutil.which("redis-server")
     require_tool("redis", available=program is not None, reason="no redis-server on this machine")
     assert program is not None
-    server = RedisServer(program, options)
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.kill()
+    with TemporaryDirectory() as folder:
+        # A replica writes down what it is given, though nothing is to be saved.
+        server = RedisServer(program, ("--dir", folder, *options))
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.kill()
 
 
 @asynccontextmanager
@@ -125,17 +128,15 @@ async def sentinel(server: RedisServer, replica: RedisServer, folder: Path) -> A
 
 
 @asynccontextmanager
-async def cluster(size: int, folder: Path) -> AsyncGenerator[list[RedisServer]]:
+async def cluster(size: int) -> AsyncGenerator[list[RedisServer]]:
     """Nodes that share all slots among them."""
     async with AsyncExitStack() as stack:
         nodes = []
-        for number in range(size):
-            (folder / str(number)).mkdir()
+        for _ in range(size):
             options = {
                 "--cluster-enabled": "yes",
                 "--cluster-node-timeout": "1000",
                 "--cluster-port": str(free_port()),
-                "--dir": str(folder / str(number)),
             }
             everything = [word for option in options.items() for word in option]
             nodes.append(await stack.enter_async_context(redis_server(*everything)))

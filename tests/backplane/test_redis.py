@@ -196,8 +196,8 @@ async def test_a_sentinel_leads_to_the_new_primary(server: RedisServer, tmp_path
             await both_hear(here, there, "after")
 
 
-async def test_a_cluster_is_one(tmp_path: Path) -> None:
-    async with cluster(3, tmp_path) as nodes:
+async def test_a_cluster_is_one() -> None:
+    async with cluster(3) as nodes:
 
         def make() -> Any:
             return RedisCluster(
