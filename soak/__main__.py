@@ -117,7 +117,8 @@ class Outcome:
         growth = slope(second_half(self.samples))
         minutes = self.samples[-1].at / 60
         worse = steadiness(self.samples)
-        grown = growth.per_hour > MOST_GROWTH
+        # More than what chance may have made of less.
+        grown = growth.per_hour - growth.error > MOST_GROWTH
         wrong = [*account.wrong, *self.wrong]
         return [
             (

@@ -190,43 +190,30 @@ class Clients:
     # Members of rooms
 
     async def _talk(self, number: int, url: str) -> None:
-        """Publish numbered messages to a room, and look at what the others publish."""
+        """Publish to a room, and look at what comes of what all its members publish."""
         url = f"{url}/room/{number % 5}"
-        published = 0
         async with trio_ws.Client(url, backoff=_BACKOFF, **self._options(url)) as client:
             while not self.over.is_set():
                 ws = await client.next_connection()
                 if ws is None:
                     break
-                seen: dict[str, Run] = {}
-                with trio.CancelScope() as scope:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._cancel_when_over, scope)
-                        nursery.start_soon(self._listen, ws, seen, nursery.cancel_scope)
-                        with suppress(trio_ws.ConnectionClosed):
-                            while True:
-                                await ws.send(f"{published:010d} {number}")
-                                published += 1
-                                self.figures.acts["published"] += 1
-                                await self._pause(3.0)
-                        nursery.cancel_scope.cancel()
-                for who, run in seen.items():
-                    if run.wrong is not None:
-                        self.figures.wrong.append(
-                            f"room: {run.wrong[0]} after {run.wrong[1]}, {who}"
-                        )
+                run = Run()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._listen, ws, run, nursery.cancel_scope)
+                    with suppress(trio_ws.ConnectionClosed):
+                        while not self.over.is_set():
+                            await ws.send(f"from {number}")
+                            self.figures.acts["published"] += 1
+                            await self._pause(3.0)
+                    nursery.cancel_scope.cancel()
+                if run.wrong is not None:
+                    now, before = run.wrong
+                    self.figures.wrong.append(f"{url}: {now} after {before} for {number}")
 
-    async def _cancel_when_over(self, scope: trio.CancelScope) -> None:
-        await self.over.wait()
-        scope.cancel()
-
-    async def _listen(
-        self, ws: trio_ws.WebSocket, seen: dict[str, Run], scope: trio.CancelScope
-    ) -> None:
+    async def _listen(self, ws: trio_ws.WebSocket, run: Run, scope: trio.CancelScope) -> None:
         with suppress(trio_ws.ConnectionClosed):
             async for text in ws:
-                who = str(text).partition(" ")[2]
-                seen.setdefault(who, Run()).add(number_of(text))
+                run.add(number_of(text))
                 self.figures.acts["delivered"] += 1
         scope.cancel()
 

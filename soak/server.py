@@ -12,6 +12,7 @@ import os
 import resource
 import ssl
 import sys
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ class Service:
     def __init__(self, hub: trio_ws.Hub) -> None:
         self._hub = hub
         self._accepted = 0
+        self._published: Counter[str] = Counter()
 
     async def handle(self, ws: trio_ws.WebSocket) -> None:
         _, what, name = ws.request.target.split("/", 2)
@@ -59,7 +61,9 @@ class Service:
     async def _room(self, ws: trio_ws.WebSocket, name: str) -> None:
         async with self._hub.join(ws, name):
             async for message in ws:
-                await self._hub.publish(name, message)
+                # Numbered here: a publisher's connection may be cut, and a member's must not care.
+                self._hub.publish_nowait(name, f"{self._published[name]:010d} {message!s}")
+                self._published[name] += 1
 
     async def _pour(self, ws: trio_ws.WebSocket, name: str) -> None:
         # Until the peer has not read for too long.
