@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import struct
 import subprocess
 import sys
@@ -99,6 +100,7 @@ class Scene:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    ssl_context: ssl.SSLContext | None = None
     round_trips: int = 0
 
     @property
@@ -137,7 +139,9 @@ class Scene:
                 await trio.sleep(0.01)
 
     async def _neighbour(self, *, task_status: trio.TaskStatus[None]) -> None:
-        async with trio_ws.connect(f"ws://127.0.0.1:{self.port}/") as ws:
+        scheme = "ws" if self.ssl_context is None else "wss"
+        url = f"{scheme}://127.0.0.1:{self.port}/"
+        async with trio_ws.connect(url, ssl_context=self.ssl_context) as ws:
             task_status.started()
             while True:
                 with trio.fail_after(PATIENCE):
@@ -167,14 +171,13 @@ async def scene(tmp_path: Path, *, speedups: bool = True, **asked: Any) -> Async
         assert port, log.read_text()
         one = Scene(process, int(port), log)
         if "tls" in asked:
+            one.ssl_context = ssl.create_default_context(cafile=asked["tls"])
+        async with trio.open_nursery() as nursery:
+            await nursery.start(one._neighbour)
+            await one.served()
             yield one
-        else:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(one._neighbour)
-                await one.served()
-                yield one
-                await one.served()
-                nursery.cancel_scope.cancel()
+            await one.served()
+            nursery.cancel_scope.cancel()
         assert process.poll() is None, "the victim died"
         assert "Traceback" not in log.read_text()
     finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from .scene import MIB, Scene, masked, scene
+from .scene import MIB, PATIENCE, REQUEST, Scene, masked, scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +116,21 @@ async def test_a_flood_of_pings_is_refused(
         assert await refused(place, masked(0x89, bytes(125)) * 20_000) == 1008
 
 
+async def test_a_flood_of_pings_by_who_does_not_read_is_refused(
+    staged: Callable[..., Any],
+) -> None:
+    async with staged(timeouts={"write_stall": 0.5}) as place:
+        before = place.resident
+        async with place.attacker() as attacker:
+            await attacker.upgrade()
+            # Until the victim is gone, which it is soon.
+            with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+                while True:
+                    await attacker.stream.send_all(masked(0x89, bytes(125)) * 1_000)
+            await place.one_line()
+        assert place.resident - before < 2 * MIB
+
+
 @pytest.mark.parametrize("engine", ["built-in", "trio-websocket"])
 @pytest.mark.parametrize(
     "data",
@@ -157,18 +173,34 @@ async def test_a_message_that_never_ends_is_cut(staged: Callable[..., Any], data
         assert await refused(place, data) == 1008
 
 
+#: Asks for messages without end.
+POUR = REQUEST.replace(b"GET / ", b"GET /pour ") + b"\r\n"
+
+
 @pytest.mark.parametrize("engine", ["built-in", "trio-websocket"])
 async def test_a_peer_that_never_reads_is_aborted(tmp_path: Path, engine: str) -> None:
     async with scene(tmp_path, engine=engine, timeouts={"write_stall": 0.5}) as place:
         before = place.resident
         async with place.attacker() as attacker:
-            await attacker.send(
-                b"GET /pour HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
-                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
+            await attacker.send(POUR)
             await place.one_line()
         assert place.resident - before < 2 * MIB
+
+
+@pytest.mark.parametrize("engine", ["built-in", "trio-websocket"])
+async def test_a_peer_that_reads_slowly_is_borne_and_takes_no_memory(
+    tmp_path: Path, engine: str
+) -> None:
+    async with scene(tmp_path, engine=engine, timeouts={"write_stall": 2.0}) as place:
+        before = place.resident
+        async with place.attacker() as attacker:
+            await attacker.send(POUR)
+            # 0.4 s each: four times as long as nobody might take a byte.
+            for _ in range(20):
+                await trio.sleep(0.4)
+                assert await attacker.stream.receive_some(256 * 1024)
+        assert place.resident - before < 2 * MIB
+        assert "aborted" not in await place.one_line()
 
 
 async def test_what_the_log_says_of_a_close_reason_is_printable(
@@ -177,3 +209,10 @@ async def test_what_the_log_says_of_a_close_reason_is_printable(
     hostile = b"\x03\xf3\r\nERROR forged\x1b[2J\xc2\x9b31m\xe2\x80\xae"
     async with staged() as place:
         assert await refused(place, masked(0x88, hostile)) == 1011
+
+
+async def test_what_the_log_says_of_a_message_is_nothing(staged: Callable[..., Any]) -> None:
+    hostile = "\r\nERROR forged\x1b[2J\x9b31m\u202e".encode()
+    async with staged(limits={"max_message_size": 10}) as place:
+        assert await refused(place, masked(0x81, hostile)) == 1009
+        assert "forged" not in place.lines[0]

@@ -1,8 +1,8 @@
 """The server under attack, in a process of its own: an echo, with its log on stderr.
 
 Its options come as JSON: ``limits``, ``timeouts``, ``compression`` (true), ``tls`` (a PEM file),
-``engine``, ``mode`` (what the handler does) and ``descriptors`` (a bound on open files). It
-prints its port, and serves until it is killed.
+``engine``, ``descriptors`` (a bound on open files), and ``serve``, what `trio_ws.serve` takes as it
+is. It prints its port, and serves until it is killed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ async def pour(ws: trio_ws.WebSocket) -> None:
 
 
 async def main(asked: dict[str, Any]) -> None:
-    options: dict[str, Any] = {"engine": asked.get("engine", "built-in")}
+    options: dict[str, Any] = {"engine": asked.get("engine", "built-in"), **asked.get("serve", {})}
     options["limits"] = trio_ws.Limits(**asked.get("limits", {}))
     options["timeouts"] = trio_ws.Timeouts(**asked.get("timeouts", {}))
     if asked.get("compression"):
@@ -41,7 +41,7 @@ async def main(asked: dict[str, Any]) -> None:
     if "tls" in asked:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(asked["tls"])
-        options["ssl"] = context
+        options["ssl_context"] = context
     if "descriptors" in asked:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (asked["descriptors"], hard))
