@@ -563,7 +563,7 @@ async def test_plain_http_gets_helpful_advice() -> None:
         (HANDSHAKE.replace(b"GET / ", b"GET /" + b"x" * 9000 + b" "), 431),
         (HANDSHAKE.replace(b"\r\n\r\n", b"\r\n" + b"X: y\r\n" * 100 + b"\r\n"), 431),
         (HANDSHAKE.replace(b"\r\n\r\n", b"\r\nX: " + b"y" * 40_000 + b"\r\n\r\n"), 431),
-        (HANDSHAKE[:-2], 400),
+        (HANDSHAKE[:-2], 408),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 garbage\r\n\r\n", 400),
         (b"\r\n\r\n\r\n", 400),
     ],

@@ -640,6 +640,7 @@ class Lifetime(WebSocket):
                     ConnectionEnded(
                         id=self._id,
                         client=machine.client,
+                        remote_address=self.remote_address,
                         reason=self._reason,
                         uptime=self._uptime,
                         statistics=self.statistics(),

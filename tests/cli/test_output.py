@@ -85,7 +85,9 @@ def opened(name: str = "c1") -> ConnectionOpened:
 
 def ended(code: int = 1000, by: ClosedBy = ClosedBy.REMOTE, reason: str = "") -> ConnectionEnded:
     why = CloseReason(code, reason, by)
-    return ConnectionEnded(id="c1", client=True, reason=why, uptime=1, statistics=STATISTICS)
+    return ConnectionEnded(
+        id="c1", client=True, remote_address=None, reason=why, uptime=1, statistics=STATISTICS
+    )
 
 
 def disconnected(code: int = 1006) -> Disconnected:

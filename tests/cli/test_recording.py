@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 import trio_ws
+from tests.instrumentation.records import ended
 from trio_ws.cli.jsonlines import Entry, decode
 from trio_ws.cli.recorded import RecordedWebSocket
 from trio_ws.cli.recording import Recorder
@@ -91,7 +92,6 @@ async def test_what_hooks_are_told_becomes_entries(
     recorder: Recorder, output: Output, pair: Pair
 ) -> None:
     reason = trio_ws.CloseReason(4000, "bye", trio_ws.ClosedBy.REMOTE)
-    statistics = pair.client.statistics()
     crash = ValueError("half a pair: \ud800")
     told: list[Record] = [
         ConnectionOpened(id="c", client=False, target="/x?y", remote_address=None),
@@ -101,7 +101,7 @@ async def test_what_hooks_are_told_becomes_entries(
         Received(id="c", messages=1, bytes=1),
         HeartbeatLost(id="c", silent=20.04),
         HandlerCrashed(id="c", target="/", remote_address=None, error=crash),
-        ConnectionEnded(id="c", client=False, reason=reason, uptime=1, statistics=statistics),
+        ended("c", reason=reason),
     ]
     for record in told:
         recorder(record)
@@ -138,8 +138,7 @@ async def test_a_close_says_whose_it_was(
     pair: Pair,
 ) -> None:
     reason = trio_ws.CloseReason(1006, "", closed_by)
-    statistics = pair.client.statistics()
-    recorder(ConnectionEnded(id="c", client=False, reason=reason, uptime=1, statistics=statistics))
+    recorder(ended("c", reason=reason))
     await recorder.wait_written()
     assert output.entries == [Entry(ts=1.0, conn="c", type="close", dir=direction, code=1006)]  # type: ignore[arg-type]
 

@@ -62,6 +62,7 @@ def ended(
     return ConnectionEnded(
         id=connection,
         client=client,
+        remote_address=("192.0.2.1", 50000),
         reason=reason or CloseReason(1001),
         uptime=uptime,
         statistics=STATISTICS,

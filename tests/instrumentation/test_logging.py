@@ -42,6 +42,18 @@ LINES: list[tuple[Record, str, int, str]] = [
         "c1: 1001 (going away), closed by the peer, after 12.3 s",
     ),
     (
+        ended(reason=CloseReason(1009, "", ClosedBy.LOCAL)),
+        CONNECTION,
+        logging.INFO,
+        "c1 from 192.0.2.1: 1009 (message too big), closed here, after 12.3 s",
+    ),
+    (
+        ended(client=True, reason=CloseReason(1009, "", ClosedBy.LOCAL)),
+        CONNECTION,
+        logging.DEBUG,
+        "c1: 1009 (message too big), closed here, after 12.3 s",
+    ),
+    (
         HeartbeatLost(id="c1", silent=20.04),
         CONNECTION,
         logging.INFO,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from .._close import ClosedBy
 from ._records import (
     BackplaneChanged,
     Connected,
@@ -20,6 +21,7 @@ from ._records import (
 )
 
 if TYPE_CHECKING:
+    from .._close import CloseReason
     from ._records import Record
 
 _connections: Final = logging.getLogger("trio_ws.connection")
@@ -27,14 +29,17 @@ _server: Final = logging.getLogger("trio_ws.server")
 _hub: Final = logging.getLogger("trio_ws.hub")
 _reconnect: Final = logging.getLogger("trio_ws.reconnect")
 
+#: What closes a connection over what the peer did (RFC 6455, section 7.4.1).
+_OVER_WHAT_THE_PEER_DID: Final = frozenset({1002, 1003, 1007, 1008, 1009})
+
 
 def log_record(record: Record) -> None:
     """Write *record* to the log, in one line.
 
-    Losing, closing, waiting for and regaining a connection, a lost heartbeat, a member evicted from
-    a topic: INFO. Giving up, a backplane that is gone, messages that may have been missed: WARNING.
-    A crashed handler: ERROR, with its traceback. Opened and ended: DEBUG. Attempts, answers to
-    handshakes, pings, pongs and traffic: not at all.
+    Losing, closing, waiting for and regaining a connection, a lost heartbeat, a client that broke a
+    rule or met a bound, a member evicted from a topic: INFO. Giving up, a backplane that is gone,
+    messages that may have been missed: WARNING. A crashed handler: ERROR, with its traceback.
+    Opened and ended: DEBUG. Attempts, answers to handshakes, pings, pongs and traffic: not at all.
     """
     match record:
         case HandlerCrashed():
@@ -48,6 +53,9 @@ def log_record(record: Record) -> None:
             _connections.info("%s: no sign of life for %.1f s", record.id, record.silent)
         case ConnectionOpened():
             _connections.debug("%s: open, %s", record.id, _escape(record.target))
+        case ConnectionEnded(client=False) if _broke_a_rule(record.reason):
+            where = f"{record.id} from {_host(record.remote_address)}"
+            _connections.info("%s: %s, after %.1f s", where, record.reason, record.uptime)
         case ConnectionEnded():
             _connections.debug("%s: %s, after %.1f s", record.id, record.reason, record.uptime)
         case Disconnected():
@@ -93,6 +101,11 @@ def log_record(record: Record) -> None:
             _hub.warning("the backplane is gone%s", _because(record.cause))
         case _:
             pass
+
+
+def _broke_a_rule(reason: CloseReason) -> bool:
+    """Whether this side closed over what the peer did."""
+    return reason.closed_by is ClosedBy.LOCAL and reason.code in _OVER_WHAT_THE_PEER_DID
 
 
 def _host(address: object) -> str:

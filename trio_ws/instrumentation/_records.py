@@ -39,6 +39,7 @@ class ConnectionEnded:
     Attributes:
       id: the connection's `WebSocket.id`.
       client: whether this side is the client.
+      remote_address: the peer's, as the socket module gives it.
       reason: why it ended.
       uptime: seconds that it was open.
       statistics: the last state of its counters.
@@ -46,6 +47,7 @@ class ConnectionEnded:
 
     id: str
     client: bool
+    remote_address: object
     reason: CloseReason
     uptime: float
     statistics: WebSocketStatistics
