@@ -52,7 +52,7 @@ _BY_OTHER_NAMES = {
 #: The extras of trio-ws that people run with; the others are for its development.
 RUNTIME_EXTRA = "all"
 #: Seconds that PyPI gets to answer.
-_PATIENCE = 60
+_PATIENCE = 20
 
 
 def needed(find: Callable[[str], Distribution] = distribution) -> dict[str, Distribution]:

@@ -110,8 +110,9 @@ def test_what_is_known_is_told() -> None:
 
 
 def test_pypi_that_cannot_be_asked_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(*_: Any, **__: Any) -> Any:
-        raise subprocess.TimeoutExpired("pip-audit", 1)
+    def late(*_: Any, timeout: float, **__: Any) -> Any:
+        assert timeout <= 20
+        raise subprocess.TimeoutExpired("pip-audit", timeout)
 
     monkeypatch.setattr(subprocess, "run", late)
     assert audit.ask() is None
