@@ -73,6 +73,27 @@ async def test_everything_that_is_ready_is_read_in_one_step() -> None:
         reader.close()
 
 
+async def test_who_takes_all_of_a_step_each_time_starves_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Every read takes longer than a step may.
+    monkeypatch.setattr("trio_ws._poller._STEP_SECONDS", -1.0)
+    poller = Poller()
+    read: list[Reader] = []
+    readers = [Reader(poller, read.append) for _ in range(4)]
+    for reader in readers:
+        # It reads a byte at a time, so all of them stay ready.
+        reader.there.send(b"x" * 100)
+    while len(read) < 40:
+        await trio.lowlevel.checkpoint()
+    # Each has its turn before any has another.
+    for start in range(0, 40, 4):
+        assert set(read[start : start + 4]) == set(readers)
+    for reader in readers:
+        poller.discard(reader.here.fileno(), reader)
+        reader.close()
+
+
 async def test_what_another_one_ended_is_not_read() -> None:
     poller = Poller()
     read: list[Reader] = []

@@ -299,3 +299,28 @@ async def test_the_socket_below_is_found() -> None:
     here, there = trio.testing.memory_stream_pair()
     assert underlying_socket(here) is None
     assert underlying_socket(there) is None
+
+
+async def test_how_much_a_read_asks_for() -> None:
+    kib, room = 1024, 1024 * 1024
+    here, there = trio.testing.memory_stream_pair()
+    transport = make_transport(here)
+    assert transport.read_size == 64 * kib
+    for size, messages, fragments, left, asked_for in (
+        # A large message, of which more is to come.
+        (64 * kib, 0, 1, room, 256 * kib),
+        (256 * kib, 1, 1, room, 256 * kib),
+        # The last of it: not a full read, and it says nothing.
+        (30 * kib, 1, 0, room, 256 * kib),
+        (256 * kib, 5000, 0, room, 64 * kib),
+        # So little may be held that it would be exceeded at once.
+        (64 * kib, 1, 1, 100_000, 64 * kib),
+        # Fragments of a few bytes.
+        (64 * kib, 0, 10_000, room, 16 * kib),
+        (16 * kib, 1, 2_000, room, 16 * kib),
+        (16 * kib, 1, 16, room, 64 * kib),
+    ):
+        transport.choose_read_size(size, messages, fragments, left)
+        assert transport.read_size == asked_for
+    await trio.aclose_forcefully(here)
+    await trio.aclose_forcefully(there)

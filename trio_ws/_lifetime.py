@@ -6,11 +6,10 @@ Two tasks serve a connection, in a nursery that belongs to whoever opened it::
     transport <- send task    <- outbox  <- machine <- send()
 
 Each is started when it is first needed, and stays: an idle connection over a socket has neither.
-Sockets are read by a task for all connections (see `_poller`), in the receive task's stead, until
-that has to wait: for room, for the rest of a message, for the end. The receive task alone
-completes a close, closes the transport, and sets ``_ended``; everybody else only begins a close,
-or aborts, and waits. The send task is needed once the transport makes somebody wait (see
-`_outbox`).
+Sockets are read by a task for all connections (see `_poller`), until one has to wait: for room,
+for the rest of a message, for the end. The receive task alone completes a close, closes the
+transport, and sets ``_ended``; everybody else only begins a close, or aborts, and waits. The send
+task is needed once the transport makes somebody wait (see `_outbox`).
 
 How a connection ends:
 
@@ -48,7 +47,7 @@ from ._outbox import Outbox, WriteStalled
 from ._pings import Pings
 from ._poller import poller_of_this_run
 from ._standstill import stood_still
-from ._transport import READ_SIZE, make_transport
+from ._transport import SMALL_READ_SIZE, make_transport
 from ._websocket import WebSocket
 from .instrumentation import (
     NO_HOOKS,
@@ -475,8 +474,8 @@ class Lifetime(WebSocket):
                 if ending is not None or self._reading_must_stop():
                     self._stop_polling(outcome.Value(ending))
                     return
-                if len(data) < asked_for:
-                    # There is no more, as yet.
+                if len(data) < asked_for or asked_for == SMALL_READ_SIZE:
+                    # There is no more as yet, or reading it takes long.
                     return
         except BaseException as error:
             # The receive task's to deal with; here it would end everything.
@@ -532,8 +531,9 @@ class Lifetime(WebSocket):
         messages: list[str | bytes | Part] = []
         ending: Ending = None
         events = self._machine.receive_data(data)
-        if len(data) >= READ_SIZE:
-            self._transport.choose_read_size(len(events), self._limits.inbox_bytes)
+        if len(data) >= SMALL_READ_SIZE:
+            counts = len(data), len(events), self._machine.count_fragments()
+            self._transport.choose_read_size(*counts, self._limits.inbox_bytes)
         if self._machine.messages_only:
             messages = events  # type: ignore[assignment]  # it says so
             self._messages_received += len(events)

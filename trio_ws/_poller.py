@@ -75,17 +75,25 @@ class Poller:
                     self._epoll.unregister(descriptor)
 
     async def _read_sockets(self, epoll: select.epoll) -> None:
+        late: list[int] = []
         try:
             while True:
                 await trio.lowlevel.wait_readable(epoll.fileno())
                 ends = perf_counter() + _STEP_SECONDS
-                for descriptor, _ in epoll.poll(0, _AT_ONCE):
+                ready = [descriptor for descriptor, _ in epoll.poll(0, _AT_ONCE)]
+                if late:
+                    # They come first. Epoll tells of all that are ready in the same order each
+                    # time, and one that takes all of a step would take all of every step.
+                    first = [descriptor for descriptor in late if descriptor in ready]
+                    ready = [*first, *(one for one in ready if one not in first)]
+                    late = []
+                for place, descriptor in enumerate(ready, 1):
                     # One that was read before may have ended another.
                     reader = self._readers.get(descriptor)
                     if reader is not None:
                         reader.read_ready()
                     if perf_counter() > ends:
-                        # The rest will still be ready.
+                        late = ready[place:]
                         break
         finally:
             self._epoll = None

@@ -37,6 +37,11 @@ LARGE_READ_SIZE: Final = 256 * 1024
 #: if the last brought no more messages than this: 256 KiB could put 40,000 small ones into an
 #: inbox of 64.
 _LARGE_READ_MESSAGES: Final = 64
+#: What it asks for while messages come in tiny fragments, each of which takes 2 us: nobody else is
+#: served meanwhile, and 256 KiB may be 40,000 of them.
+SMALL_READ_SIZE: Final = 16 * 1024
+#: Fragments of less than so many bytes, with their headers, are tiny.
+_TINY: Final = 64
 #: A large write goes to TLS or a stream in slices of this size, so that its progress can be seen.
 #: Over TLS, slices of 16 KiB took 1.7 times the CPU; `Transport.acknowledged` sees more than
 #: slices do.
@@ -77,10 +82,14 @@ class Transport(ABC):
         """The same without waiting; ``None`` where nothing has arrived, or that is not known."""
         return None
 
-    def choose_read_size(self, messages: int, room: int) -> None:
-        """After a full read of *messages*, where *room* bytes of them may be held."""
-        large = messages <= _LARGE_READ_MESSAGES and room >= LARGE_READ_SIZE
-        self.read_size = LARGE_READ_SIZE if large else READ_SIZE
+    def choose_read_size(self, size: int, messages: int, fragments: int, room: int) -> None:
+        """After a read of *size* bytes, where *room* bytes of messages may be held."""
+        if fragments * _TINY > size:
+            self.read_size = SMALL_READ_SIZE
+        elif size >= READ_SIZE and messages <= _LARGE_READ_MESSAGES and room >= LARGE_READ_SIZE:
+            self.read_size = LARGE_READ_SIZE
+        elif size >= min(self.read_size, READ_SIZE):
+            self.read_size = READ_SIZE
 
     @property
     def descriptor(self) -> int | None:

@@ -489,3 +489,14 @@ def test_repr_tells_the_state() -> None:
     client.receive_data(frame(Opcode.PING))
     assert "Failure(code=1002" in repr(client)
     assert "sending: Close(code=1000" in repr(client)
+
+
+def test_fragments_are_counted_and_messages_that_come_whole_are_not() -> None:
+    one = machine()
+    one.receive_data(frame(Opcode.TEXT, b"whole") * 3)
+    assert one.count_fragments() == 0
+    one.receive_data(
+        frame(Opcode.TEXT, b"a", fin=False) + frame(Opcode.CONTINUATION, fin=False) * 9
+    )
+    assert one.count_fragments() == 10
+    assert one.count_fragments() == 0

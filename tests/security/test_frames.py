@@ -50,13 +50,15 @@ async def test_a_flood_of_fragments_takes_no_memory(
     staged: Callable[..., Any], flood: bytes
 ) -> None:
     async with staged(engine="built-in") as place:
-        before = place.resident
+        before, round_trips = place.resident, place.round_trips
         async with place.attacker() as attacker:
             await attacker.upgrade()
             await attacker.send(b"\x01\x81\0\0\0\0a" + flood + b"\x80\x80\0\0\0\0")
             await attacker.send(masked(0x88, b"\x03\xe8"))
             assert await attacker.close_code() == 1000
         assert place.resident - before < 8 * MIB
+        # The neighbour was not kept waiting until it was over.
+        assert place.round_trips - round_trips > 10
         await place.one_line()
 
 

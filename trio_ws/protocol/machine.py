@@ -149,6 +149,7 @@ class Machine:
         "_assembly",
         "_carry",
         "_deflate",
+        "_fragments",
         "_frame_fin",
         "_frame_key",
         "_frame_left",
@@ -190,6 +191,7 @@ class Machine:
         self._frame_position = 0
         self._frame_key = b""
         self._frame_fin = True
+        self._fragments = 0
         # Sending: the fragmented message under way.
         self._sending: _Fragmented | None = None
 
@@ -209,6 +211,11 @@ class Machine:
     def held_bytes(self) -> int:
         """Bytes of the unfinished message that are held here."""
         return 0 if self._assembly is None else len(self._assembly)
+
+    def count_fragments(self) -> int:
+        """How many data frames were taken one by one since this was last asked."""
+        count, self._fragments = self._fragments, 0
+        return count
 
     def receive_data(self, data: Buffer) -> list[Event]:
         """Take bytes from the peer and return what they bring, in order.
@@ -303,6 +310,7 @@ class Machine:
             self._assembly = self._new_assembly(header)
         if self._assembly.deflate is None and not self.streaming:
             self._check_size(len(self._assembly) + header.length)
+        self._fragments += 1
         self._frame_left = header.length
         self._frame_position = 0
         self._frame_key = header.key
