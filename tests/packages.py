@@ -6,13 +6,15 @@ whenever and wherever it is built by the same tools.
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Where there is no commit to take the time from: the first that a zip file can hold.
@@ -21,47 +23,52 @@ _BEGINNING = "315532800"
 _UNWANTED = shutil.ignore_patterns(
     ".*", "__pycache__", "*.egg-info", "*.so", "build", "dist", "node_modules", "reports", "uploads"
 )
+#: Where the C part is, but for its suffix.
+_SPEEDUPS = "trio_ws/protocol/_speedups."
 
 
-class Packages(NamedTuple):
-    """The files that were built."""
-
-    source: Path
-    fast: Path
-    pure: Path
+class WithoutSpeedups(Exception):
+    """A wheel that is to have the C part came out without: an installation may, a release not."""
 
 
-def build(folder: Path) -> Packages:
-    """Build all three into *folder*.
+def build_source(folder: Path) -> Path:
+    """Build the source distribution into *folder*.
 
     Raises:
-      subprocess.CalledProcessError: a build failed; it has said why on stderr.
+      subprocess.CalledProcessError: the build failed; it has said why on stderr.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": _time_of_the_source()}
-    environment.pop("TRIO_WS_BUILD_PURE", None)
-    source = _source(folder.resolve(), environment)
-    pure = _wheel(source, folder, {**environment, "TRIO_WS_BUILD_PURE": "1"})
-    return Packages(source, _wheel(source, folder, environment), pure)
-
-
-def _source(folder: Path, environment: dict[str, str]) -> Path:
+    time = _time_of_the_source()
     with tempfile.TemporaryDirectory() as made:
         # A build leaves things behind, and must not find those of another.
         tree = shutil.copytree(ROOT, Path(made, "tree"), ignore=_UNWANTED)
-        backend = f"import setuptools.build_meta as b; print(b.build_sdist({str(folder)!r}))"
+        backend = f"import setuptools.build_meta as b; print(b.build_sdist({made!r}))"
         result = subprocess.run(
             [sys.executable, "-c", backend],
             cwd=tree,
-            env=environment,
+            env={**os.environ, "SOURCE_DATE_EPOCH": time},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
-    return folder / result.stdout.splitlines()[-1]
+        name = result.stdout.splitlines()[-1]
+        _settle(Path(made, name), folder / name, int(time))
+    return folder / name
 
 
-def _wheel(source: Path, folder: Path, environment: dict[str, str]) -> Path:
+def build_wheel(source: Path, folder: Path, *, pure: bool) -> Path:
+    """Build a wheel from the source distribution into *folder*.
+
+    Raises:
+      subprocess.CalledProcessError: the build failed; it has said why on stderr.
+      WithoutSpeedups: the C part did not compile.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "SOURCE_DATE_EPOCH": _time_of_the_source(),
+        "TRIO_WS_BUILD_PURE": "1" if pure else "0",
+    }
     with tempfile.TemporaryDirectory() as made:
         pip = "-m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation"
         subprocess.run(
@@ -72,7 +79,33 @@ def _wheel(source: Path, folder: Path, environment: dict[str, str]) -> Path:
             check=True,
         )
         (wheel,) = Path(made).iterdir()
-        return wheel.replace(folder / wheel.name)
+        if not pure and not _has_speedups(wheel):
+            raise WithoutSpeedups(f"{wheel.name} would be without the C part: it did not compile")
+        return Path(shutil.move(wheel, folder / wheel.name))
+
+
+def _settle(made: Path, settled: Path, time: int) -> None:
+    """Copy a source distribution, without what tells when, where and by whom it was made."""
+    with (
+        tarfile.open(made) as old,
+        settled.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=time) as packed,
+        tarfile.open(fileobj=packed, mode="w") as new,
+    ):
+        for member in sorted(old, key=lambda member: member.name):
+            member.mtime = time
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            # Among these is the time, to the nanosecond.
+            member.pax_headers = {}
+            new.addfile(member, old.extractfile(member))
+
+
+def _has_speedups(wheel: Path) -> bool:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    return any(name.startswith(_SPEEDUPS) and not name.endswith(".pyi") for name in names)
 
 
 def _time_of_the_source() -> str:
@@ -83,6 +116,18 @@ def _time_of_the_source() -> str:
     return os.environ.get("SOURCE_DATE_EPOCH") or result.stdout.strip() or _BEGINNING
 
 
+def main() -> int:
+    """Print what was built; the exit status is 1 where there is no C part to build."""
+    folder = Path(sys.argv[1]).resolve()
+    print(source := build_source(folder))
+    print(build_wheel(source, folder, pure=True))
+    try:
+        print(build_wheel(source, folder, pure=False))
+    except WithoutSpeedups as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    for package in build(Path(sys.argv[1])):
-        print(package)
+    sys.exit(main())
