@@ -279,6 +279,26 @@ async def test_another_size(monkeypatch: pytest.MonkeyPatch) -> None:
         assert one.window.shown == shown, "there is nothing to be drawn any more"
 
 
+async def test_it_is_drawn_again_also_where_it_was_about_to_be_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running(monkeypatch) as one:
+        await one.window.type("typed")
+        await one.window.wait_for("> typed")
+        go_on = threading.Event()
+        assert one.editor._loop is not None
+        one.editor._loop.call_soon_threadsafe(go_on.wait, 20)
+        one.editor._session.app.invalidate()
+        one.editor.draw_again()
+        shown = len(one.window.shown)
+        go_on.set()
+        await one.window.wait_until(
+            lambda: b"> " in one.window.shown[shown:] and "> typed" in one.window.text
+        )
+        one.editor.leave()
+        await one.end()
+
+
 # Ending
 
 

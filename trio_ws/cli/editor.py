@@ -138,8 +138,7 @@ class Editor:
         """Draw the line from scratch, as where the window has another size."""
         with self._lock:
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._erase)
-                self._session.app.invalidate()
+                self._loop.call_soon_threadsafe(self._draw_afresh)
 
     def leave(self) -> None:
         """Have `run` end, now or as soon as it begins."""
@@ -247,6 +246,12 @@ class Editor:
             return False
         text.left.set_result(b"")
         return True
+
+    def _draw_afresh(self) -> None:
+        self._erase()
+        # From here, so that it comes behind: asked for from elsewhere while the line was about to
+        # be drawn anyway, that would be before.
+        self._session.app.invalidate()
 
     def _erase(self) -> None:
         """Take the line away until it is drawn again.
