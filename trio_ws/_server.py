@@ -11,6 +11,7 @@ import inspect
 import logging
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -302,9 +303,10 @@ class Server:
     async def _open(self, stream: trio.abc.Stream, address: object) -> _Opened | None:
         """The opening handshake. ``None``: there is no connection, and the log says why."""
         peer = name_of(address)
-        with trio.move_on_after(self._options.timeouts.open_timeout):
+        outcome: _Opened | bytes | None = None
+        with trio.move_on_after(self._options.timeouts.open_timeout) as scope:
             try:
-                return await self._shake_hands(stream, address)
+                outcome = await self._shake_hands(stream, address)
             except EOFError:
                 _logger.debug("%s: came and went without a word", peer)
             except BadProxyHeader as error:
@@ -312,11 +314,17 @@ class Server:
                 _logger.info("%s: refused: %s", peer, error)
             except _NETWORK_FAILURES as error:
                 _logger.debug("%s: opening handshake failed: %s", peer, error.__cause__ or error)
-            return None
-        _logger.info("%s: refused: no complete opening handshake in time", peer)
+        if scope.cancelled_caught:
+            _logger.info("%s: refused: no complete opening handshake in time", peer)
+        if not isinstance(outcome, bytes):
+            return outcome
+        # The log has its line: it is nobody's business what becomes of the answer.
+        with trio.move_on_at(scope.deadline), suppress(*_NETWORK_FAILURES):
+            await _answer(stream, outcome)
         return None
 
-    async def _shake_hands(self, stream: trio.abc.Stream, address: object) -> _Opened | None:
+    async def _shake_hands(self, stream: trio.abc.Stream, address: object) -> _Opened | bytes:
+        """The connection, or the answer that refuses it."""
         proxies = self._options.trusted_proxies
         known = True
         if self._options.proxy_protocol and proxies.trust(address):
@@ -350,8 +358,7 @@ class Server:
                 "%s: %s answered with %d", name_of(address), ascii(request.target), refusal.status
             )
         self._refused += 1
-        await _answer(stream, handshake.reject(refusal))
-        return None
+        return handshake.reject(refusal)
 
     async def _refusal(self, request: Request) -> Response | None:
         """What the hooks and the origin check answer instead of 101, if anything."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import struct
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import trustme
 
 from trio_ws.protocol.extensions import parse_extensions, parse_tokens
 
-from .scene import MIB, REQUEST, Scene, scene
+from .scene import MIB, PATIENCE, REQUEST, Scene, scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +132,29 @@ async def test_another_site_is_refused(tmp_path: Path, origin: str) -> None:
     async with scene(tmp_path) as place:
         head = REQUEST + f"Origin: {origin}\r\n\r\n".encode()
         assert await answer_to(place, head) == 403
+
+
+@pytest.mark.parametrize("resets", [False, True], ids=["stays", "resets"])
+async def test_who_is_refused_has_one_line_whatever_comes_then(
+    tmp_path: Path, resets: bool
+) -> None:
+    async with scene(tmp_path, timeouts={"open_timeout": 0.5}) as place:
+        async with place.attacker() as attacker:
+            await attacker.send(REQUEST + b"Origin: null\r\n\r\n")
+            with trio.fail_after(PATIENCE):
+                assert (await attacker.stream.receive_some()).startswith(b"HTTP/1.1 403 ")
+            if resets:
+                linger = struct.pack("ii", 1, 0)
+                attacker.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            else:
+                # Up to the deadline, which is before the end of the wait for who was answered.
+                await attacker.read_to_end()
+                with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+                    while True:
+                        await attacker.stream.send_all(b"x")
+                        await place.served()
+        await place.served()
+        assert "answered with 403" in await place.one_line()
 
 
 PATTERNS = ["https://good.com", "https://*.good.com", "http://127.0.0.1:8765"]
