@@ -55,10 +55,10 @@ class _Message:
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
     def add(self, data: bytes, max_size: int) -> None:
+        self.check(data[: max_size - len(self.content)])
         self.content += data
         if len(self.content) > max_size:
             raise _Broken(1009)
-        self.check(data)
 
     def check(self, data: bytes, *, final: bool = False) -> None:
         if self.text:
@@ -166,7 +166,9 @@ class Model:
             return
         while True:
             try:
-                inflated = self._inflater.decompress(data)
+                # A byte more than is accepted, in case that what follows is wrong.
+                bound = self.max_size - len(message.content) + 1
+                inflated = self._inflater.decompress(data, bound)
             except zlib.error:
                 raise _Broken(1007) from None
             message.add(inflated, self.max_size)

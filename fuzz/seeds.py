@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 from trio_ws.protocol import Opcode, encode_frame
+from trio_ws.protocol.deflate import DeflateSetting, compress_alone
 from trio_ws.protocol.proxy import SIGNATURE
 
 from .targets import TARGETS
@@ -13,6 +14,7 @@ from .targets import TARGETS
 _KEY: Final = b"\x37\xfa\x21\x3d"
 #: Deflated, and as it goes on the wire (RFC 7692, section 7.2.3.1).
 _HELLO: Final = bytes.fromhex("f248cdc9c90700")
+_DEFLATED_BAD_TEXT: Final = compress_alone(b"\xff" + bytes(2000), DeflateSetting(15, 6, 8, 0))
 
 _REQUEST: Final = (
     b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n"
@@ -63,6 +65,15 @@ _MACHINE: Final = [
     *_choosing(_streams(_KEY), b"\x02\x01\x00", b"\x06\x03\x05", b"\x00\x07\x00"),
     *_choosing(_streams(b""), b"\x03\x01\x00", b"\x07\x03\x05"),
 ]
+#: More than one thing is wrong with each: which is named once depended on how it was cut.
+_TWICE_WRONG: Final = [
+    # Bytes that are no UTF-8 before the bound.
+    b"\x06\x03\x05" + _frame(Opcode.TEXT, _DEFLATED_BAD_TEXT, rsv1=True),
+    # What is no deflate, behind the bound and just behind it.
+    bytes.fromhex("060a05c2aaecfedece" + "de" * 50 + "fe01dedede07"),
+    bytes.fromhex("070307425b5b5b5b5b5b5b5b5b5b5b5b5b5b5ba7a4" + "5b" * 10)
+    + bytes.fromhex("28" + "38" * 15 + "3782303f3f5b5b5b5bc2f9f5"),
+]
 
 SEEDS: Final[dict[str, list[bytes]]] = {
     "frames": [
@@ -80,7 +91,7 @@ SEEDS: Final[dict[str, list[bytes]]] = {
             "8a8037fa213d",
         )
     ],
-    "machine": _MACHINE,
+    "machine": _MACHINE + _TWICE_WRONG,
     "streaming": _MACHINE,
     "deflate": [
         b"\x01\x03\x00" + _HELLO,

@@ -240,6 +240,29 @@ def test_a_bomb_is_refused_while_it_inflates() -> None:
     ]
 
 
+@pytest.mark.parametrize("step", [1, 3, 10_000])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"\xff" + bytes(2000), 1007),
+        (bytes(999) + b"\xff" + bytes(2000), 1007),
+        (bytes(1000) + b"\xff" + bytes(2000), 1009),
+        (bytes(999) + b"\xc3" + bytes(2000), 1009),
+        (bytes(2000) + b"\xff", 1009),
+    ],
+)
+def test_what_is_wrong_first_in_a_bomb_is_named_whatever_way_it_is_cut(
+    text: bytes, code: int, step: int
+) -> None:
+    server = machine(limits=SMALL, compressed=True)
+    payload = deflate(client=True, limits=SMALL).compress(text)
+    data = frame(Opcode.TEXT, payload, rsv1=True)
+    for start in range(0, len(data), step):
+        server.receive_data(data[start : start + step])
+    assert server.failure is not None
+    assert server.failure.code == code
+
+
 def test_compressed_data_that_is_none_is_refused() -> None:
     server = machine(compressed=True)
     assert server.receive_data(frame(Opcode.TEXT, b"\xff\xff\xff", rsv1=True)) == [

@@ -37,7 +37,15 @@ class InflateError(Exception):
 
 
 class InflatedTooBig(Exception):
-    """The message inflates to more than is accepted."""
+    """The message inflates to more than is accepted.
+
+    Attributes:
+      inflated: what was accepted of the last piece, up to the bound.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.inflated: list[bytes] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,16 +320,22 @@ class PerMessageDeflate:
             has been inflated by then.
         """
         self._compressed += len(data)
-        pieces = [self._inflate(data, limited=limited)]
+        pieces: list[bytes] = []
+        try:
+            self._inflate(data, pieces, limited=limited)
+            if final:
+                self._inflate(_TAIL, pieces, limited=limited)
+        except InflatedTooBig as error:
+            # The last byte is the one that is too many.
+            error.inflated = [*pieces[:-1], pieces[-1][:-1]]
+            raise
         if final:
-            pieces.append(self._inflate(_TAIL, limited=limited))
             self._compressed = self._inflated = 0
             if not self._peer_takeover:
                 self._decompressor = None
         return b"".join(pieces)
 
-    def _inflate(self, data: Buffer, *, limited: bool) -> bytes:
-        pieces = []
+    def _inflate(self, data: Buffer, pieces: list[bytes], *, limited: bool) -> None:
         rest: Buffer = data
         while True:
             if self._decompressor is None:
@@ -333,8 +347,8 @@ class PerMessageDeflate:
             except zlib.error as error:
                 raise InflateError(str(error)) from None
             self._inflated += len(piece)
-            self._check(limited=limited)
             pieces.append(piece)
+            self._check(limited=limited)
             if self._decompressor.eof:
                 # A block that says it is the last one ends the stream, not the message (7.2.3.5).
                 rest = self._decompressor.unused_data
@@ -342,7 +356,7 @@ class PerMessageDeflate:
             else:
                 rest = self._decompressor.unconsumed_tail
             if not rest and len(piece) < bound:
-                return b"".join(pieces)
+                return
 
     def _bound(self, *, limited: bool) -> int:
         """How much may be inflated before `_check` must look: one byte more than is legal."""

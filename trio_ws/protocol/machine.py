@@ -564,21 +564,32 @@ class _Assembly:
         """Take what has arrived of a compressed message."""
         assert self.deflate is not None
         before = len(self)
-        inflated = _inflate(self.deflate, piece, final=final, limited=limited)
+        try:
+            inflated = self.deflate.inflate(piece, final=final, limited=limited)
+        except InflatedTooBig as error:
+            if self.text:
+                # A wrong byte before the bound is found first, whatever way the stream is cut.
+                for accepted in error.inflated:
+                    self._decode(accepted)
+            raise Violation(1009, str(error)) from error
+        except InflateError as error:
+            raise Violation(1007, "compressed data is not valid") from error
         self._buffer += inflated
         if self.text:
             self._check_utf8(before, is_ascii=inflated.isascii(), final=final)
 
     def _check_utf8(self, start: int, *, is_ascii: bool, final: bool) -> None:
         """Fail on the first byte from *start* that cannot be UTF-8 (RFC 6455, section 8.1)."""
+        # Most text is ASCII, and that was found out at memory speed.
+        if self._decoder is not None or not is_ascii:
+            held = self._buffer if self._payload is None else self._payload
+            self._decode(held[start : len(self)], final=final)
+
+    def _decode(self, data: Buffer, *, final: bool = False) -> None:
         if self._decoder is None:
-            # Most text is ASCII, and that was found out at memory speed.
-            if is_ascii:
-                return
             self._decoder = _new_utf8_decoder()
-        held = self._buffer if self._payload is None else self._payload
         try:
-            self._decoder.decode(held[start : len(self)], final)
+            self._decoder.decode(data, final)
         except UnicodeDecodeError as error:
             raise Violation(1007, "text is not valid UTF-8") from error
 
@@ -602,15 +613,6 @@ class _Assembly:
     def _filled_part(self) -> bytes:
         assert self._payload is not None
         return self._payload[: self._filled]
-
-
-def _inflate(deflate: PerMessageDeflate, piece: bytes, *, final: bool, limited: bool) -> bytes:
-    try:
-        return deflate.inflate(piece, final=final, limited=limited)
-    except InflatedTooBig as error:
-        raise Violation(1009, str(error)) from error
-    except InflateError as error:
-        raise Violation(1007, "compressed data is not valid") from error
 
 
 def _parse_close(payload: bytes) -> Close:
