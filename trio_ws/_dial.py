@@ -27,6 +27,7 @@ import trio
 from ._errors import InvalidURL, ProxyError
 from ._tls import tls_over
 from ._url import host_port, parse_authority, redact
+from .protocol.http import problem_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
@@ -306,7 +307,9 @@ async def _ask_for_tunnel(stream: trio.abc.Stream, proxy: _Proxy, target: Target
     except trio.BrokenResourceError as error:
         raise ProxyError(f"the proxy {proxy} cut the connection off") from error
     except h11.RemoteProtocolError as error:
-        raise ProxyError(f"the proxy {proxy} did not answer in HTTP: {error}") from error
+        raise ProxyError(
+            f"the proxy {proxy} did not answer in HTTP: {problem_in(error)}"
+        ) from error
     if not 200 <= response.status_code <= 299:
         raise ProxyError(_refusal(proxy, target, response), status=response.status_code)
     # Nobody speaks before this side does, so such bytes come from the proxy, not through it.

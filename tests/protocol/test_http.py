@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import h11
 import pytest
 
-from trio_ws.protocol.http import Headers, Request, Response, reason_phrase
+from trio_ws.protocol.http import Headers, Request, Response, problem_in, reason_phrase
 
 
 def test_headers_are_found_whatever_their_case() -> None:
@@ -61,3 +62,20 @@ def test_the_reason_phrase(response: Response, reason: str) -> None:
 def test_a_reason_phrase_cannot_split_the_response(reason: str) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         reason_phrase(Response(200, reason=reason))
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        (b"GET / HTTP/1.1\r\nA : b\r\n\r\n", "illegal header line: 'A : b'"),
+        (b"GET '\xe4 HTTP/1.1\r\n\r\n", 'illegal request line: "GET \'\\xe4 HTTP/1.1"'),
+        (b"G@T /" + b"x" * 200 + b"\r\n\r\n", f"illegal request line: 'G@T /{'x' * 75}'..."),
+        (b"\x16\x03\x01", "illegal request line"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_line(head: bytes, problem: str) -> None:
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(head)
+    with pytest.raises(h11.RemoteProtocolError) as caught:
+        connection.next_event()
+    assert problem_in(caught.value) == problem

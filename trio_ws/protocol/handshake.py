@@ -22,7 +22,7 @@ import h11
 from .._settings import Limits
 from . import deflate
 from .extensions import Extension, format_extensions, is_token, parse_extensions, parse_tokens
-from .http import Headers, HeadersLike, Request, Response, reason_phrase
+from .http import Headers, HeadersLike, Request, Response, problem_in, reason_phrase
 
 if TYPE_CHECKING:
     from .._settings import Compression
@@ -174,7 +174,7 @@ class ServerHandshake:
             self._connection.receive_data(data)
             event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
-            raise _bad(error.error_status_hint or 400, str(error)) from None
+            raise _bad(error.error_status_hint or 400, problem_in(error)) from None
         if not isinstance(event, h11.Request):
             return None
         request = Request(
@@ -462,7 +462,7 @@ class ClientHandshake:
             self._connection.receive_data(data)
             return self._next_answer()
         except h11.RemoteProtocolError as error:
-            raise BadResponse(f"the answer is not valid HTTP: {error}") from None
+            raise BadResponse(f"the answer is not valid HTTP: {problem_in(error)}") from None
 
     def receive_eof(self) -> Response | None:
         """The server will send no more.

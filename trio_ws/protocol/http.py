@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import http
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 #: What can be made into `Headers`.
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+
+#: How h11 shows the line that it speaks of.
+_H11_LINE: Final = re.compile(r"bytearray\((b.*)\)$", re.DOTALL)
+_MOST_SHOWN: Final = 80
 
 
 class Headers(Mapping[str, str]):
@@ -119,3 +125,14 @@ def reason_phrase(response: Response) -> str:
         return http.HTTPStatus(response.status).phrase
     except ValueError:
         return ""
+
+
+def problem_in(error: Exception) -> str:
+    """What h11 found wrong, with the line it speaks of as people quote, if not all of it."""
+    problem = str(error)
+    quoted = _H11_LINE.search(problem)
+    if quoted is None:
+        return problem
+    line: bytes = ast.literal_eval(quoted[1])
+    cut = "..." if len(line) > _MOST_SHOWN else ""
+    return f"{problem[: quoted.start()]}{line[:_MOST_SHOWN].decode('latin-1')!a}{cut}"
