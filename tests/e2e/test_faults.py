@@ -1,11 +1,13 @@
-"""A machine that fails: no space for the log, nobody who reads it, a network that loses packets."""
+"""A machine that fails: no space for the log, a clock that is set, a network that loses packets."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -14,9 +16,12 @@ import trio_ws
 from tests.requirements import require_tool
 
 from .network_namespace import NAMESPACE, THERE, namespace
-from .processes import COMMAND, launched, running, shell
+from .processes import COMMAND, environment, launched, running, shell
 
 SHELL = ["bash", "-c"]
+WATCHFUL = ["--ping-interval", "0.1", "--ping-timeout", "5"]
+HOUR, DAY = 3600, 86400
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2> >(exec true)"])
@@ -53,6 +58,42 @@ async def test_what_cannot_be_printed_is_said() -> None:
         assert "Traceback" not in result.err
         # Where that cannot be said either, the exit status still does.
         assert (await shell(f"$WS client {url} one two >/dev/full 2>&1")).code == result.code
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its library is preloaded as Linux does it")
+async def test_nobody_minds_that_the_clock_is_set(tmp_path: Path) -> None:
+    require_tool("faketime", available=FAKETIME is not None, reason="libfaketime is not there")
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    env = environment(
+        LD_PRELOAD=str(FAKETIME),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+        # It is the time of day that is set; what counts from boot goes on.
+        DONT_FAKE_MONOTONIC="1",
+    )
+    async with running("serve", "--port", "0", *WATCHFUL, env=env) as server:
+        url = (await server.line()).split()[1]
+        async with running("client", url, "--format", "jsonl", *WATCHFUL, env=env) as person:
+            before = json.loads(await person.line())["ts"]
+            for offset in (HOUR, -DAY, 30 * DAY):
+                new = tmp_path / "new"
+                new.write_text(f"{offset:+}\n")
+                new.replace(clock)
+                while abs(json.loads(await person.line())["ts"] - before - offset) > HOUR / 2:
+                    pass
+                heard: set[str] = set()
+                # Pings of the server, and answers to the client's, whose clock it is as well.
+                while not heard >= {"ping in", "pong in"}:
+                    line = json.loads(await person.line())
+                    heard.add(f"{line['type']} {line['dir']}")
+                await person.type(f"at {offset:+}")
+                while (line := json.loads(await person.line())).get("data") != f"at {offset:+}":
+                    assert line["type"] != "close"
+                line = json.loads(await person.line())
+                while line["type"] != "message":
+                    line = json.loads(await person.line())
+                assert (line["dir"], line["data"]) == ("in", f"at {offset:+}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's")
