@@ -20,11 +20,19 @@ class BenchOptions(ConnectionOptions):
 
     connections: Annotated[
         int,
-        typer.Option("--connections", "-c", min=1, help="How many to open.", rich_help_panel=_LOAD),
+        typer.Option(
+            "--connections",
+            "-c",
+            metavar="N",
+            min=1,
+            help="How many to open.",
+            rich_help_panel=_LOAD,
+        ),
     ] = 10
     ramp: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds over which they are opened. Messages flow once all are.",
             rich_help_panel=_LOAD,
@@ -35,6 +43,7 @@ class BenchOptions(ConnectionOptions):
         typer.Option(
             "--rate",
             "-r",
+            metavar="N",
             min=0.001,
             help="Messages a second, in all. Latencies count from when a message was due, so a "
             "server that stalls cannot hide it. Without a rate, each connection waits for "
@@ -45,6 +54,7 @@ class BenchOptions(ConnectionOptions):
     pipeline: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="Without --rate: messages on their way on each connection; by default 1.",
             rich_help_panel=_LOAD,
@@ -53,6 +63,7 @@ class BenchOptions(ConnectionOptions):
     size: Annotated[
         int,
         typer.Option(
+            metavar="BYTES",
             min=16,
             help="Bytes of a message. The first 16 tell it from others.",
             rich_help_panel=_LOAD,
@@ -65,18 +76,28 @@ class BenchOptions(ConnectionOptions):
     duration: Annotated[
         float,
         typer.Option(
-            "--duration", "-d", min=0.001, help="Seconds measured.", rich_help_panel=_LOAD
+            "--duration",
+            "-d",
+            metavar="SECONDS",
+            min=0.001,
+            help="Seconds measured.",
+            rich_help_panel=_LOAD,
         ),
     ] = 10.0
     warmup: Annotated[
         float,
         typer.Option(
-            min=0, help="Seconds of load before that, not measured.", rich_help_panel=_LOAD
+            metavar="SECONDS",
+            min=0,
+            help="Seconds of load before that, not measured.",
+            rich_help_panel=_LOAD,
         ),
     ] = 1.0
     processes: Annotated[
         int,
-        typer.Option(min=1, help="Processes that share the connections.", rich_help_panel=_LOAD),
+        typer.Option(
+            metavar="N", min=1, help="Processes that share the connections.", rich_help_panel=_LOAD
+        ),
     ] = 1
     fail_if: Annotated[
         tuple[str, ...],
@@ -104,6 +125,7 @@ class BenchOptions(ConnectionOptions):
     ping_interval: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds between pings that look for a dead server; 0: none.",
             rich_help_panel="Heartbeat",

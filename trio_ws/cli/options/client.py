@@ -116,6 +116,7 @@ class FinishOptions(OutputOptions):
         typer.Option(
             "--count",
             "-n",
+            metavar="N",
             min=0,
             help="End after so many messages; exit code 8 where fewer come.",
             rich_help_panel=_FINISH,
@@ -136,7 +137,10 @@ class FinishOptions(OutputOptions):
     timeout: Annotated[
         float | None,
         typer.Option(
-            min=0.001, help="Seconds for all of it; exit code 6 beyond.", rich_help_panel=_FINISH
+            metavar="SECONDS",
+            min=0.001,
+            help="Seconds for all of it; exit code 6 beyond.",
+            rich_help_panel=_FINISH,
         ),
     ] = None
 
@@ -156,24 +160,34 @@ class ReconnectOptions(FinishOptions):
     retry_initial: Annotated[
         float,
         typer.Option(
-            min=0.001, help="Seconds: the bound of the first wait.", rich_help_panel=_RECONNECTING
+            metavar="SECONDS",
+            min=0.001,
+            help="Seconds: the bound of the first wait.",
+            rich_help_panel=_RECONNECTING,
         ),
     ] = 0.5
     retry_max: Annotated[
         float,
         typer.Option(
-            min=0.001, help="Seconds: the bound of every wait.", rich_help_panel=_RECONNECTING
+            metavar="SECONDS",
+            min=0.001,
+            help="Seconds: the bound of every wait.",
+            rich_help_panel=_RECONNECTING,
         ),
     ] = 60.0
     retry_factor: Annotated[
         float,
         typer.Option(
-            min=1.0, help="How much longer each wait may be.", rich_help_panel=_RECONNECTING
+            metavar="FACTOR",
+            min=1.0,
+            help="How much longer each wait may be.",
+            rich_help_panel=_RECONNECTING,
         ),
     ] = 2.0
     max_retries: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=0,
             help="Attempts in a row that may fail after the first; by default, no bound.",
             rich_help_panel=_RECONNECTING,
@@ -182,6 +196,7 @@ class ReconnectOptions(FinishOptions):
     max_elapsed: Annotated[
         float | None,
         typer.Option(
+            metavar="SECONDS",
             min=0.001,
             help="Seconds without a connection until it gives up.",
             rich_help_panel=_RECONNECTING,
@@ -219,7 +234,9 @@ class ReconnectOptions(FinishOptions):
     ] = None
     heartbeat_every: Annotated[
         float,
-        typer.Option(min=0.001, help="Seconds between them.", rich_help_panel="Heartbeat"),
+        typer.Option(
+            metavar="SECONDS", min=0.001, help="Seconds between them.", rich_help_panel="Heartbeat"
+        ),
     ] = 30.0
 
 
@@ -274,7 +291,9 @@ class SendingOptions(ReconnectOptions):
     ] = None
     delay: Annotated[
         float,
-        typer.Option(min=0, help="Seconds between messages.", rich_help_panel=_SENDING),
+        typer.Option(
+            metavar="SECONDS", min=0, help="Seconds between messages.", rich_help_panel=_SENDING
+        ),
     ] = 0.0
 
 
@@ -285,7 +304,10 @@ class SendOptions(SendingOptions):
     timeout: Annotated[
         float | None,
         typer.Option(
-            min=0.001, help="Seconds for all of it; exit code 6 beyond.", rich_help_panel=_FINISH
+            metavar="SECONDS",
+            min=0.001,
+            help="Seconds for all of it; exit code 6 beyond.",
+            rich_help_panel=_FINISH,
         ),
     ] = 30.0
 
@@ -303,6 +325,7 @@ class ClientOptions(SendingOptions):
     linger: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Quiet seconds after the end of input before closing.",
             rich_help_panel=_FINISH,

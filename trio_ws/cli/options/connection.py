@@ -96,6 +96,7 @@ class ConnectionOptions:
     connect_timeout: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0.001,
             help="Seconds for the whole opening of a connection.",
             rich_help_panel=_CONNECTION,
@@ -112,6 +113,7 @@ class ConnectionOptions:
     max_size: Annotated[
         int,
         typer.Option(
+            metavar="BYTES",
             min=1,
             help="Bytes of the largest message that is accepted.",
             rich_help_panel=_CONNECTION,
@@ -159,6 +161,7 @@ class ConnectionOptions:
     ping_interval: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds between pings that look for a dead server; 0: none.",
             rich_help_panel=_LIVENESS,
@@ -167,6 +170,7 @@ class ConnectionOptions:
     ping_timeout: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds of silence after a ping until it is dead; 0: never.",
             rich_help_panel=_LIVENESS,

@@ -21,6 +21,7 @@ class PingOptions(ConnectionOptions):
         typer.Option(
             "--count",
             "-c",
+            metavar="N",
             min=1,
             help="End after so many pings; by default, at Ctrl-C.",
             rich_help_panel=_PINGS,
@@ -31,6 +32,7 @@ class PingOptions(ConnectionOptions):
         typer.Option(
             "--interval",
             "-i",
+            metavar="SECONDS",
             min=0.001,
             help="Seconds from one ping to the next. Servers may take many for an attack.",
             rich_help_panel=_PINGS,
@@ -41,6 +43,7 @@ class PingOptions(ConnectionOptions):
         typer.Option(
             "--timeout",
             "-W",
+            metavar="SECONDS",
             min=0.001,
             help="Seconds until a ping without a pong is called late, and until the wait for the "
             "last ones is over.",
@@ -52,6 +55,7 @@ class PingOptions(ConnectionOptions):
         typer.Option(
             "--deadline",
             "-w",
+            metavar="SECONDS",
             min=0.001,
             help="Seconds, from the first ping, until it ends whatever is on its way.",
             rich_help_panel=_PINGS,
@@ -73,6 +77,7 @@ class PingOptions(ConnectionOptions):
     ping_interval: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds between further pings that end the connection to a dead server; 0: none.",
             rich_help_panel="Heartbeat",

@@ -40,6 +40,7 @@ class ReplayOptions(ConnectionOptions, _Recording):
     speed: Annotated[
         float,
         typer.Option(
+            metavar="FACTOR",
             min=0,
             help="2 is twice as fast as it was recorded; 0 is as fast as the peer takes it.",
             rich_help_panel=_REPLAY,
@@ -52,7 +53,10 @@ class ReplayOptions(ConnectionOptions, _Recording):
         ),
     ] = Side.OUT
     loop: Annotated[
-        int, typer.Option(min=1, help="Send all of it so many times.", rich_help_panel=_REPLAY)
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Send all of it so many times.", rich_help_panel=_REPLAY
+        ),
     ] = 1
     expect_same: Annotated[
         bool,
@@ -66,6 +70,7 @@ class ReplayOptions(ConnectionOptions, _Recording):
     linger: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Quiet seconds, after the last message, before closing.",
             rich_help_panel=_REPLAY,

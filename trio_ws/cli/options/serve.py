@@ -131,6 +131,7 @@ class HandlingOptions:
     max_processes: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="How many of --exec run at once, by default 100; further clients are answered "
             "503.",
@@ -152,6 +153,7 @@ class ListeningOptions(HandlingOptions):
         typer.Option(
             "--port",
             "-p",
+            metavar="PORT",
             min=0,
             max=65535,
             help="The TCP port; 0 takes any free one.",
@@ -289,6 +291,7 @@ class AdmissionOptions(ListeningOptions):
     max_connections: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             help="Further clients are answered 503, by each worker.",
             rich_help_panel=_CONNECTIONS,
@@ -297,6 +300,7 @@ class AdmissionOptions(ListeningOptions):
     max_size: Annotated[
         int,
         typer.Option(
+            metavar="BYTES",
             min=1,
             help="Bytes of the largest message that is accepted.",
             rich_help_panel=_CONNECTIONS,
@@ -314,6 +318,7 @@ class AdmissionOptions(ListeningOptions):
     ping_interval: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds between pings that look for a dead client; 0: none.",
             rich_help_panel=_CONNECTIONS,
@@ -322,6 +327,7 @@ class AdmissionOptions(ListeningOptions):
     ping_timeout: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds of silence after a ping until it is dead; 0: never.",
             rich_help_panel=_CONNECTIONS,
@@ -330,6 +336,7 @@ class AdmissionOptions(ListeningOptions):
     drain_timeout: Annotated[
         float,
         typer.Option(
+            metavar="SECONDS",
             min=0,
             help="Seconds that open connections get on SIGTERM or Ctrl-C.",
             rich_help_panel=_CONNECTIONS,
@@ -403,6 +410,7 @@ class ServeOptions(HTTPOptions):
     close_code: Annotated[
         int | None,
         typer.Option(
+            metavar="CODE",
             min=1000,
             max=4999,
             help="Close with this code: at once, or where --drop-after says.",
@@ -433,6 +441,7 @@ class ServeOptions(HTTPOptions):
     seed: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             help="Of what is drawn by chance, so that a run can be repeated.",
             rich_help_panel=_FAULTS,
         ),
