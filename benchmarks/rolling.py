@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from trio_ws.instrumentation import Record
 
-#: Seconds that anything may take.
-_PATIENCE = 120
+#: Seconds that all of it may take: it measures, so a slow machine has to get to the end.
+_PATIENCE = 300
 
 
 @dataclass
