@@ -68,14 +68,20 @@ def test_a_reason_phrase_cannot_split_the_response(reason: str) -> None:
     ("head", "problem"),
     [
         (b"GET / HTTP/1.1\r\nA : b\r\n\r\n", "illegal header line: 'A : b'"),
-        (b"GET '\xe4 HTTP/1.1\r\n\r\n", 'illegal request line: "GET \'\\xe4 HTTP/1.1"'),
-        (b"G@T /" + b"x" * 200 + b"\r\n\r\n", f"illegal request line: 'G@T /{'x' * 75}'..."),
+        (b"GET '\xe4 HTTP/1.1\r\n\r\n", 'illegal request line: "GET \\\'\\xe4 HTTP/1.1"'),
+        (b"GET '\" HTTP/1.1\\\r\n\r\n", "illegal request line: 'GET \\'\" HTTP/1.1\\\\'"),
+        (b"G@T /" + b"x" * 200 + b"\r\n\r\n", f"illegal request line: 'G@T /{'x' * 92}..."),
         (b"\x16\x03\x01", "illegal request line"),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\naXY",
+            "malformed chunk footer: 'XY' (expected b'\\r\\n')",
+        ),
     ],
 )
-def test_what_is_wrong_is_told_with_the_line(head: bytes, problem: str) -> None:
+def test_what_is_wrong_is_told_with_the_bytes(head: bytes, problem: str) -> None:
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(head)
     with pytest.raises(h11.RemoteProtocolError) as caught:
-        connection.next_event()
+        while connection.next_event() is not h11.NEED_DATA:
+            pass
     assert problem_in(caught.value) == problem

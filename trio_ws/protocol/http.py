@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import http
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,9 +11,9 @@ from typing import Final, TypeAlias
 #: What can be made into `Headers`.
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
-#: How h11 shows the line that it speaks of.
-_H11_LINE: Final = re.compile(r"bytearray\((b.*)\)$", re.DOTALL)
-_MOST_SHOWN: Final = 80
+#: How h11 shows bytes that it speaks of.
+_H11_BYTES: Final = re.compile(r"""bytearray\(b(('|")(?:\\.|(?!\2).)*\2)\)""")
+_MOST_SAID: Final = 120
 
 
 class Headers(Mapping[str, str]):
@@ -128,11 +127,6 @@ def reason_phrase(response: Response) -> str:
 
 
 def problem_in(error: Exception) -> str:
-    """What h11 found wrong, with the line it speaks of as people quote, if not all of it."""
-    problem = str(error)
-    quoted = _H11_LINE.search(problem)
-    if quoted is None:
-        return problem
-    line: bytes = ast.literal_eval(quoted[1])
-    cut = "..." if len(line) > _MOST_SHOWN else ""
-    return f"{problem[: quoted.start()]}{line[:_MOST_SHOWN].decode('latin-1')!a}{cut}"
+    """What h11 found wrong, in one line that is not too long, with bytes quoted as text is."""
+    problem = _H11_BYTES.sub(r"\1", str(error))
+    return problem if len(problem) <= _MOST_SAID else f"{problem[:_MOST_SAID]}..."
