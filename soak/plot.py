@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from .samples import Sample
 
+#: Samples that are drawn, at the most: more than that nobody can see.
+_MOST_DRAWN = 1000
+
 
 def plot(samples: Sequence[Sample], path: Path, title: str) -> None:
     """Draw memory, tasks and connections, descriptors, and delays over the run."""
@@ -20,6 +23,7 @@ def plot(samples: Sequence[Sample], path: Path, title: str) -> None:
     mpl.rcParams.update({"svg.hashsalt": "soak", "font.size": 8, "svg.fonttype": "none"})
     from matplotlib import pyplot
 
+    samples = samples[:: -(-len(samples) // _MOST_DRAWN)]
     minutes = [sample.at / 60 for sample in samples]
     figure: Any
     figure, axes = pyplot.subplots(4, sharex=True, figsize=(8, 7), layout="constrained")
