@@ -332,3 +332,27 @@ def test_our_client_and_our_server_always_agree(ours: Compression, theirs: Compr
     for _ in range(2):
         assert receiver.inflate(sender.compress(b"spam" * 999), final=True) == b"spam" * 999
         assert sender.inflate(receiver.compress(b"eggs" * 999), final=True) == b"eggs" * 999
+
+
+LAST_BLOCK = b"\x03\x00"
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_last_blocks_are_bounded_in_each_message(step: int) -> None:
+    receiver = codec()
+    for _ in range(2):
+        # And the beginning of a block that the end of a message ends (section 7.2.3.4).
+        assert receiver.inflate(LAST_BLOCK * 1000 + b"\x00", final=True) == b""
+    assert receiver.count_last_blocks() == 2000
+    assert receiver.count_last_blocks() == 0
+    flood = LAST_BLOCK * 1001
+    with pytest.raises(InflateError, match="more than 1000 last blocks"):
+        for start in range(0, len(flood), step):
+            receiver.inflate(flood[start : start + step], final=False)
+
+
+def test_data_behind_a_last_block_is_read_whatever_its_size() -> None:
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    noise = random.Random(1).randbytes(5000)
+    first = squeeze.compress(noise) + squeeze.flush(zlib.Z_FINISH)
+    assert codec().inflate(first + LAST_BLOCK + deflated(noise), final=True) == noise * 2

@@ -39,6 +39,13 @@ async def refused(place: Scene, data: bytes, *, extra: bytes = b"", growth: int 
     return code
 
 
+async def test_a_flood_of_last_blocks_is_refused(staged: Callable[..., Any]) -> None:
+    # Each inflates to nothing, and begins a new deflate stream (RFC 7692 section 7.2.3.5).
+    async with staged(compression=True) as place:
+        data = b"\xc2\xff" + (1 << 20).to_bytes(8, "big") + bytes(4) + b"\x03\x00" * (1 << 19)
+        assert await refused(place, data, extra=DEFLATE) == 1007
+
+
 @pytest.mark.parametrize(
     "flood",
     [

@@ -292,3 +292,12 @@ async def test_faults_may_change_in_the_middle(autojump_clock: MockClock) -> Non
 def test_what_is_no_fault_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be"):
         Faults(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("segment", 2.5), ("buffer", math.inf), ("buffer", None), ("bandwidth", None), ("jitter", "")],
+)
+def test_what_is_no_number_is_refused(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a"):
+        Faults(**{name: value})  # type: ignore[arg-type]

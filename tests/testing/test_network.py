@@ -259,3 +259,35 @@ async def test_a_client_that_resets_a_relay_resets_the_server() -> None:
         with trio.fail_after(10):
             while not wire.closed:
                 await trio.testing.wait_all_tasks_blocked(0.001)
+
+
+async def test_a_listener_that_closes_in_a_cancelled_scope_cuts_off_all_who_wait() -> None:
+    network = Network()
+    listener = network.listen()
+    waiting = [await network.open_stream("a", 80) for _ in range(3)]
+    await trio.aclose_forcefully(listener)
+    for stream in waiting:
+        assert await stream.receive_some() == b""
+        await stream.aclose()
+    assert network.wires == ()
+
+
+async def test_a_listener_is_closed_once_and_leaves_the_next_alone() -> None:
+    network = Network()
+    first = network.listen()
+    await first.aclose()
+    second = network.listen()
+    await first.aclose()
+    async with await network.open_stream("a", 80):
+        await second.aclose()
+
+
+async def test_what_is_raised_often_keeps_no_traces() -> None:
+    network = Network()
+    network.failure = OSError("no way")
+    lengths = set()
+    for _ in range(5):
+        with pytest.raises(OSError, match="no way") as caught:
+            await network.open_stream("a", 80)
+        lengths.add(len(caught.traceback))
+    assert len(lengths) == 1

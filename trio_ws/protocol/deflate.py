@@ -26,6 +26,12 @@ _TAIL: Final = b"\x00\x00\xff\xff"
 _MAX_WINDOW_BITS: Final = 15
 #: How much a streamed message is inflated at once, at the most.
 _STREAM_STEP: Final = 1 << 20
+#: Blocks of one message that say they are the last. Each costs a new decompressor and may be of
+#: two bytes that inflate to nothing, which no other bound meets. Who sends any sends one a
+#: message, or one a fragment.
+_MAX_LAST_BLOCKS: Final = 1000
+#: How much is looked at at once behind a last block: what is left over is copied each time.
+_STEP_BEHIND_LAST: Final = 1024
 
 
 class NegotiationError(ValueError):
@@ -254,6 +260,8 @@ class PerMessageDeflate:
         "_compressor",
         "_decompressor",
         "_inflated",
+        "_last_blocks",
+        "_last_blocks_counted",
         "_limits",
         "_own_takeover",
         "_peer_bits",
@@ -282,6 +290,8 @@ class PerMessageDeflate:
         # Of the message under way.
         self._compressed = 0
         self._inflated = 0
+        self._last_blocks = 0
+        self._last_blocks_counted = 0
 
     def compress(self, data: Buffer, *, final: bool = True) -> bytes:
         """Compress a message, or with *final* false the next fragment of one.
@@ -330,33 +340,48 @@ class PerMessageDeflate:
             error.inflated = [*pieces[:-1], pieces[-1][:-1]]
             raise
         if final:
-            self._compressed = self._inflated = 0
+            self._compressed = self._inflated = self._last_blocks = 0
             if not self._peer_takeover:
                 self._decompressor = None
         return b"".join(pieces)
 
+    def count_last_blocks(self) -> int:
+        """How many blocks said that they were the last since this was last asked."""
+        count, self._last_blocks_counted = self._last_blocks_counted, 0
+        return count
+
     def _inflate(self, data: Buffer, pieces: list[bytes], *, limited: bool) -> None:
-        rest: Buffer = data
+        view, position, step = memoryview(data), 0, len(data)
         while True:
             if self._decompressor is None:
                 # zlib refuses raw streams of 8 bits; a larger window reads them as well.
                 self._decompressor = zlib.decompressobj(-max(9, self._peer_bits))
             bound = self._bound(limited=limited)
+            taken = view[position : position + step]
             try:
-                piece = self._decompressor.decompress(rest, bound)
+                piece = self._decompressor.decompress(taken, bound)
             except zlib.error as error:
                 raise InflateError(str(error)) from None
             self._inflated += len(piece)
             pieces.append(piece)
             self._check(limited=limited)
+            position += len(taken)
             if self._decompressor.eof:
                 # A block that says it is the last one ends the stream, not the message (7.2.3.5).
-                rest = self._decompressor.unused_data
+                position -= len(self._decompressor.unused_data)
                 self._decompressor = None
+                step = _STEP_BEHIND_LAST
+                self._count_last_block()
             else:
-                rest = self._decompressor.unconsumed_tail
-            if not rest and len(piece) < bound:
+                position -= len(self._decompressor.unconsumed_tail)
+            if position == len(view) and len(piece) < bound:
                 return
+
+    def _count_last_block(self) -> None:
+        self._last_blocks += 1
+        self._last_blocks_counted += 1
+        if self._last_blocks > _MAX_LAST_BLOCKS:
+            raise InflateError(f"more than {_MAX_LAST_BLOCKS} last blocks in a message")
 
     def _bound(self, *, limited: bool) -> int:
         """How much may be inflated before `_check` must look: one byte more than is legal."""

@@ -213,9 +213,9 @@ class Machine:
         return 0 if self._assembly is None else len(self._assembly)
 
     def count_fragments(self) -> int:
-        """How many data frames were taken one by one since this was last asked."""
+        """How many data frames and last blocks were taken one by one since this was last asked."""
         count, self._fragments = self._fragments, 0
-        return count
+        return count if self._deflate is None else count + self._deflate.count_last_blocks()
 
     def receive_data(self, data: Buffer) -> list[Event]:
         """Take bytes from the peer and return what they bring, in order.

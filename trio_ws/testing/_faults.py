@@ -7,7 +7,7 @@ import math
 import operator
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _ENDLESS: Final = 2**62
 #: What a read that does not say how much it wants gets.
 _MOST_AT_ONCE: Final = 64 * 1024
+#: Faults that count bytes or turns.
+_WHOLE: Final = frozenset(
+    {"segment", "buffer", "extra_turns", "reset_after", "end_after", "stall_after"}
+)
+#: Faults that cannot be 0.
+_POSITIVE: Final = frozenset({"bandwidth", "segment", "buffer"})
 
 
 class _Mark(enum.Enum):
@@ -51,6 +57,7 @@ class Faults:
 
     Raises:
       ValueError: a negative number, or a bandwidth, segment or buffer of nothing.
+      TypeError: no number, or half a byte or turn.
     """
 
     latency: float = 0.0
@@ -64,15 +71,19 @@ class Faults:
     stall_after: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("latency", "jitter", "extra_turns", "reset_after", "end_after", "stall_after"):
-            value = getattr(self, name)
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
+            if not isinstance(value, int if name in _WHOLE else int | float):
+                kind = "a whole number" if name in _WHOLE else "a number"
+                raise TypeError(f"{name} must be {kind}, not {value!r}")
             # Written so that NaN is refused, too.
-            if value is not None and not 0 <= value < math.inf:
+            if name in _POSITIVE:
+                if not value > 0:
+                    raise ValueError(f"{name} must be more than 0, not {value!r}")
+            elif not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be a finite number of at least 0, not {value!r}")
-        for name in ("bandwidth", "segment", "buffer"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be more than 0, not {value!r}")
 
     def _marks(self) -> Iterator[tuple[int, _Mark]]:
         """What happens after how many bytes, in order."""
@@ -305,6 +316,11 @@ class WireStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         """As `trio.abc.AsyncResource`: what was sent goes on its way, and the peer's sends fail."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """As `aclose`, at once."""
         if not self._closed:
             self._closed = True
             self._outgoing.end()
@@ -313,7 +329,6 @@ class WireStream(trio.abc.HalfCloseableStream):
             self._incoming._reader.unpark_all()
             self._incoming._lossy = True
             self._incoming._break()
-        await trio.lowlevel.checkpoint()
 
     @contextmanager
     def _alone(self, what: str) -> Generator[None]:

@@ -112,7 +112,8 @@ class Network:
         place = (host, port)
         if place in self._listeners:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        listener = self._listeners[place] = _Listener(lambda: self._listeners.pop(place, None))
+        listener = _Listener(lambda: self._listeners.pop(place))
+        self._listeners[place] = listener
         return listener
 
     async def open_stream(self, host: str, port: int) -> WireStream:
@@ -126,11 +127,12 @@ class Network:
         self.dialled.append((host, port, trio.current_time()))
         await trio.sleep(self.dial_time)
         if self.failure is not None:
-            raise self.failure
+            # One instance may be raised often: what an earlier one passed through is not kept.
+            raise self.failure.with_traceback(None)
         places = ((host, port), (host, None), (None, port), (None, None))
         for listener in filter(None, map(self._listeners.get, places)):
             wire = self.open_wire()
-            listener.arrived(wire.server)
+            listener.arrived(wire)
             return wire.client
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
@@ -190,24 +192,27 @@ class Network:
 class _Listener(trio.abc.Listener["WireStream"]):
     def __init__(self, when_closed: Callable[[], object]) -> None:
         self._when_closed = when_closed
-        self._send, self._receive = trio.open_memory_channel["WireStream"](2**31)
+        self._closed = False
+        self._send, self._receive = trio.open_memory_channel[Wire](2**31)
 
-    def arrived(self, stream: WireStream) -> None:
-        self._send.send_nowait(stream)
+    def arrived(self, wire: Wire) -> None:
+        self._send.send_nowait(wire)
 
     async def accept(self) -> WireStream:
         try:
-            return await self._receive.receive()
+            return (await self._receive.receive()).server
         except trio.EndOfChannel:
             raise trio.ClosedResourceError("the listener was closed here") from None
 
     async def aclose(self) -> None:
-        self._when_closed()
-        self._send.close()
-        # Nobody serves those that wait.
-        with suppress(trio.WouldBlock, trio.EndOfChannel):
-            while True:
-                await trio.aclose_forcefully(self._receive.receive_nowait())
+        if not self._closed:
+            self._closed = True
+            self._when_closed()
+            self._send.close()
+            # Nobody serves those that wait. All are let go of before anything can be cancelled.
+            with suppress(trio.WouldBlock, trio.EndOfChannel):
+                while True:
+                    self._receive.receive_nowait().server.close()
         await trio.lowlevel.checkpoint()
 
 
