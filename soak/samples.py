@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,6 +68,8 @@ def slope(samples: Sequence[Sample], blocks: int = 30) -> Slope:
         )
         for block in (samples[start : start + size] for start in range(0, len(samples), size))
     ]
+    if len(means) < 2:
+        return Slope(0.0, math.inf)
     times, values = zip(*means, strict=True)
     line = statistics.linear_regression(times, values)
     mean = statistics.fmean(values)
@@ -77,10 +80,12 @@ def slope(samples: Sequence[Sample], blocks: int = 30) -> Slope:
 
 
 def steadiness(samples: Sequence[Sample]) -> float:
-    """The p99 of the second half beside that of the first: the medians over each."""
+    """The p99 of the second half beside that of the first: the medians over each.
+
+    Infinite, where there was no echo in one of them.
+    """
     half = len(samples) // 2
     first, second = (
-        statistics.median(sample.p99 for sample in part if sample.p99)
-        for part in (samples[:half], samples[half:])
+        [sample.p99 for sample in part if sample.p99] for part in (samples[:half], samples[half:])
     )
-    return second / first
+    return statistics.median(second) / statistics.median(first) if first and second else math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -48,3 +49,9 @@ def test_halves() -> None:
     taken = samples(10, 0)
     assert [sample.at for sample in second_half(taken)] == [5, 6, 7, 8, 9]
     assert steadiness(taken) == pytest.approx(2)
+
+
+def test_too_few_say_nothing() -> None:
+    assert slope(samples(1, 0.0)).error == math.inf
+    assert steadiness(samples(1, 0.0)) == math.inf
+    assert steadiness(samples(10, 0.0, p99=0.0)) == math.inf

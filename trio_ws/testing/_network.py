@@ -40,8 +40,9 @@ class Network:
 
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
-    TLS and proxies work over it as over TCP. The block is one of a task, and holds for the tasks
-    that it starts; Unix sockets and SOCKS proxies are dialled as ever.
+    TLS and proxies, also one that the environment names, work over it as over TCP. The block is
+    one of a task, and holds for the tasks that it starts, for as long as they run; blocks end in
+    the reverse order. Unix sockets and SOCKS proxies are dialled as ever.
 
     Args:
       seed: of all that is left to chance here.

@@ -21,7 +21,7 @@ def shuffled_tasks(seed: int) -> Generator[None]:
     Trio promises none, and by itself only now and then reverses the order in which they became
     ready. In the block, which may be around `trio.run` or within it, any order can come about, and
     the same seed gives the same one, as long as nothing else is left to chance: no sockets, no
-    threads, `trio.testing.MockClock`, and `Backoff` without jitter.
+    threads, `trio.testing.MockClock`, no heartbeat, and `Backoff` without jitter.
 
     ::
 
