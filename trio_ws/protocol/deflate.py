@@ -335,14 +335,13 @@ class PerMessageDeflate:
             self._inflate(data, pieces, limited=limited)
             if final:
                 self._inflate(_TAIL, pieces, limited=limited)
+                self._compressed = self._inflated = self._last_blocks = 0
+                if not self._peer_takeover:
+                    self._decompressor = None
         except InflatedTooBig as error:
             # The last byte is the one that is too many.
             error.inflated = [*pieces[:-1], pieces[-1][:-1]]
             raise
-        if final:
-            self._compressed = self._inflated = self._last_blocks = 0
-            if not self._peer_takeover:
-                self._decompressor = None
         return b"".join(pieces)
 
     def count_last_blocks(self) -> int:

@@ -133,7 +133,7 @@ class Network:
         places = ((host, port), (host, None), (None, port), (None, None))
         for listener in filter(None, map(self._listeners.get, places)):
             wire = self.open_wire()
-            listener.arrived(wire)
+            listener.arrived(wire.server)
             return wire.client
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
@@ -194,14 +194,14 @@ class _Listener(trio.abc.Listener["WireStream"]):
     def __init__(self, when_closed: Callable[[], object]) -> None:
         self._when_closed = when_closed
         self._closed = False
-        self._send, self._receive = trio.open_memory_channel[Wire](2**31)
+        self._send, self._receive = trio.open_memory_channel["WireStream"](2**31)
 
-    def arrived(self, wire: Wire) -> None:
-        self._send.send_nowait(wire)
+    def arrived(self, stream: WireStream) -> None:
+        self._send.send_nowait(stream)
 
     async def accept(self) -> WireStream:
         try:
-            return (await self._receive.receive()).server
+            return await self._receive.receive()
         except trio.EndOfChannel:
             raise trio.ClosedResourceError("the listener was closed here") from None
 
@@ -213,7 +213,7 @@ class _Listener(trio.abc.Listener["WireStream"]):
             # Nobody serves those that wait. All are let go of before anything can be cancelled.
             with suppress(trio.WouldBlock, trio.EndOfChannel):
                 while True:
-                    self._receive.receive_nowait().server.close()
+                    self._receive.receive_nowait().close()
         await trio.lowlevel.checkpoint()
 
 
